@@ -311,7 +311,7 @@ _BASE_KINDS = {"image": _image_origin, "bootstrap": _bootstrap_origin}
 
 
 def _origins(parent: _Table, name: str, kinds: Mapping[str, Any]) -> tuple[Any, ...]:
-    origins = []
+    origins: list[Any] = []
     for table in parent.tables(name):
         kind = table.text("kind")
         if kind not in kinds:
