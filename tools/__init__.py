@@ -1,1 +1,1 @@
-"""The library behind the nox verbs: one module a job, each runnable as ``python -m tools.<name>``."""
+"""The library behind the nox verbs: one module a job."""

@@ -25,9 +25,7 @@ def target_sites() -> dict[str, str]:
 
     Raises ToolError when apt has no Debian archive.
     """
-    listing = run_apt(
-        ["indextargets", "--format", "$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
-    )
+    listing = run_apt(["indextargets", "--format", "$(LABEL)|$(REPO_URI)", "Created-By: Packages"])
     sites = parse_sites(listing)
     if "Debian" not in sites:
         raise ToolError(

@@ -436,8 +436,7 @@ def load_models(path: Path = MODELS_FILE) -> Models:
         query_prefix=prefixes.text("query"),
         document_prefix=prefixes.text("document"),
         models={
-            name: _model(table, name, default)
-            for name, table in top.named_tables("models").items()
+            name: _model(table, name, default) for name, table in top.named_tables("models").items()
         },
     )
     prefixes.end()

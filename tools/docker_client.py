@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -40,13 +39,13 @@ def run_docker(
     arguments: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
-    timeout: float | None = None,
+    timeout: float,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``docker ARGUMENTS`` and return its result, output captured, exit code unchecked.
 
     For what python-on-whales lacks (timeouts, an environment of its own, captured stderr of
-    compose). ``timeout`` is in seconds. Raises ToolError when the command is missing or takes
-    longer than ``timeout``.
+    compose). ``environment`` replaces this process's own; ``timeout`` is in seconds. Raises
+    ToolError when the command is missing or takes longer than ``timeout``.
     """
     try:
         return subprocess.run(
@@ -56,7 +55,7 @@ def run_docker(
             errors="replace",
             check=False,
             timeout=timeout,
-            env={**os.environ, **(environment or {})},
+            env=None if environment is None else dict(environment),
         )
     except FileNotFoundError:
         raise ToolError("there is no docker command on PATH; run `nox -s engine`") from None

@@ -340,7 +340,7 @@ def ensure_engine(*, install: bool = True) -> Engine:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The verb: make sure an engine answers, or stop the one started here."""
+    """Make sure an engine answers, or stop the one started here."""
     parser = argparse.ArgumentParser(prog="nox -s engine --", description=__doc__)
     parser.add_argument("action", nargs="?", choices=["start", "stop"], default="start")
     parser.add_argument(
@@ -351,9 +351,7 @@ def main(arguments: Sequence[str]) -> None:
         stop()
         return
     engine = ensure_engine(install=not options.no_install)
-    say(
-        f"engine: Docker Engine {engine.server}, buildx {engine.buildx}, compose {engine.compose}"
-    )
+    say(f"engine: Docker Engine {engine.server}, buildx {engine.buildx}, compose {engine.compose}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+"""Every verb of the project; `nox -l` is the manual. Options go after `--`."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "unit"]
+nox.options.default_venv_backend = "none"
+
+PROJECT = Path(__file__).parent / "pyproject.toml"
+ENVIRONMENT = Path(__file__).parent / ".nox" / "environment"
+
+
+def python(session: nox.Session) -> str:
+    """Return the interpreter of the one environment that all verbs share.
+
+    It is made when pyproject.toml changed; an environment for each verb would install the
+    same packages ten times.
+    """
+    windows = sys.platform == "win32"
+    interpreter = ENVIRONMENT / ("Scripts/python.exe" if windows else "bin/python")
+    stamp = ENVIRONMENT / "pyproject.sha256"
+    wanted = hashlib.sha256(PROJECT.read_bytes() + sys.version.encode()).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        session.log("installing the project's packages into .nox/environment")
+        # virtualenv comes with nox; Debian's own venv module lacks pip.
+        session.run(sys.executable, "-m", "virtualenv", "-q", "--clear", str(ENVIRONMENT))
+        pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+        packages = nox.project.load_toml(PROJECT)
+        session.run(
+            *pip,
+            *packages["project"]["dependencies"],
+            *nox.project.dependency_groups(packages, "dev"),
+        )
+        stamp.write_text(wanted)
+    return str(interpreter)
+
+
+def tool(session: nox.Session, module: str, *arguments: str) -> None:
+    """Run ``python -m tools.MODULE`` with the verb's options."""
+    session.run(python(session), "-m", f"tools.{module}", *arguments, *session.posargs)
+
+
+def pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest with the verb's options, which may name other tests."""
+    session.run(python(session), "-W", "error", "-m", "pytest", *arguments, *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """See it work: build, boot nano on synthetic weights, embed the example, tidy up."""
+    tool(session, "demo")
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """Make sure a Docker Engine answers, installing it if need be; `-- stop`, `-- --no-install`."""
+    tool(session, "engine")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build an image; `-- --origin first-only` refuses fallbacks."""
+    tool(session, "build")
+
+
+@nox.session
+def models(session: nox.Session) -> None:
+    """Download real models; `-- nano small --quant Q8_0`."""
+    tool(session, "fetch")
+
+
+@nox.session
+def up(session: nox.Session) -> None:
+    """Build, download the real model and serve it on http://localhost:8080; `-- nano`."""
+    tool(session, "serve", "up")
+
+
+@nox.session
+def down(session: nox.Session) -> None:
+    """Stop the server that `up` left running."""
+    tool(session, "serve", "down")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types: ruff and strict mypy."""
+    interpreter = python(session)
+    session.run(interpreter, "-m", "ruff", "check", ".")
+    session.run(interpreter, "-m", "ruff", "format", "--check", ".")
+    session.run(interpreter, "-m", "mypy")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Run the tests that need nothing but Python."""
+    pytest(session, "-n", "auto", "tests/unit")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Run the whole suite against the built image; pytest's options go after `--`."""
+    session.run(python(session), "-m", "tools.engine")
+    pytest(session, "-n", "auto", "--dist", "loadgroup")

@@ -1,0 +1,144 @@
+"""Options of the suite, and the servers that its tests run against.
+
+A test says what it needs by its folder: tests/unit nothing, tests/image an image, tests/contract
+a server, tests/runtime a container. Everything that boots something is a fixture here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.requirements import need
+from tests.support.server import Server
+from tools.catalog import Model, load_images, load_models
+from tools.docker_client import run_docker
+from tools.errors import ToolError
+from tools.fetch import fetch_model, models_dir
+from tools.stack import Running, booted
+from tools.synthetic import ensure_synthetic
+from tools.tags import local_name
+
+IMAGES, MODELS = load_images(), load_models()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one boot serves: an image with a model in a quantisation."""
+
+    model: Model
+    quantisation: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model.name}-{self.quantisation}"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A booted profile."""
+
+    profile: Profile
+    file: Path
+    running: Running
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("jina-embeddings-v5")
+    group.addoption("--base-url", help="judge the server at this address instead of booting any")
+    group.addoption("--model", choices=sorted(MODELS.models), help="what --base-url serves")
+    group.addoption("--model-file", type=Path, help="the GGUF file that --base-url serves")
+    group.addoption("--quant", default="Q8_0", help="the quantisation that --base-url serves")
+    group.addoption("--api-key", help="the key that --base-url wants")
+    group.addoption(
+        "--weights",
+        choices=["synthetic", "real"],
+        default="synthetic",
+        help="what booted profiles serve (real: at the default quantisation, downloaded)",
+    )
+    group.addoption("--image", help="the image under test instead of the locally built one")
+    group.addoption(
+        "--require", help="names separated by commas: needs whose absence fails instead of skips"
+    )
+    group.addoption("--keep", action="store_true", help="leave booted profiles running")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses a server once for each profile, all of one profile on one worker."""
+    if "profile" not in metafunc.fixturenames:
+        return
+    config = metafunc.config
+    if config.getoption("--base-url"):
+        if not config.getoption("--model"):
+            raise pytest.UsageError("--base-url needs --model nano or --model small")
+        names = [config.getoption("--model")]
+        quantisations = [config.getoption("--quant")]
+    else:
+        names = [config.getoption("--model")] if config.getoption("--model") else [*MODELS.models]
+        real = config.getoption("--weights") == "real"
+        quantisations = [MODELS.default_quantisation] if real else ["Q8_0", "F16"]
+    profiles = [Profile(MODELS.models[name], quant) for name in names for quant in quantisations]
+    metafunc.parametrize(
+        "profile",
+        [
+            pytest.param(profile, id=profile.name, marks=pytest.mark.xdist_group(profile.name))
+            for profile in profiles
+        ],
+        scope="session",
+    )
+
+
+@pytest.fixture(scope="session")
+def engine(pytestconfig: pytest.Config) -> None:
+    """A Docker Engine that answers."""
+    try:
+        answer = run_docker(["version"], timeout=30)
+        why = answer.stderr.strip()
+    except ToolError as error:
+        need(pytestconfig, "docker", available=False, why=str(error))
+    else:
+        need(pytestconfig, "docker", available=answer.returncode == 0, why=why)
+
+
+@pytest.fixture(scope="session")
+def image(engine: None, pytestconfig: pytest.Config) -> str:
+    """The name of the image under test."""
+    name = pytestconfig.getoption("--image") or local_name(IMAGES, IMAGES.images["cpu"])
+    found = run_docker(["image", "inspect", name], timeout=30).returncode == 0
+    need(pytestconfig, "docker", available=found, why=f"no image {name}; `nox -s build` makes it")
+    return name
+
+
+@pytest.fixture(scope="session")
+def stack(profile: Profile, image: str, pytestconfig: pytest.Config) -> Iterator[Stack]:
+    """The profile, booted for as long as its tests run."""
+    synthetic = pytestconfig.getoption("--weights") == "synthetic"
+    file = (
+        ensure_synthetic(models_dir(), profile.model, "tiny", profile.quantisation)
+        if synthetic
+        else fetch_model(MODELS, profile.model.name, profile.quantisation)
+    )
+    keep = pytestconfig.getoption("--keep")
+    with booted(profile.model, file, image=image, synthetic=synthetic, keep=keep) as running:
+        yield Stack(profile, file, running)
+
+
+@pytest.fixture(scope="session")
+def server(profile: Profile, request: pytest.FixtureRequest) -> Server:
+    """The server that the contract judges: the one at --base-url, or a booted profile's."""
+    config = request.config
+    base_url = config.getoption("--base-url")
+    synthetic = config.getoption("--weights") == "synthetic"
+    if base_url:
+        file = config.getoption("--model-file")
+        return Server(
+            base_url, profile.model, file, config.getoption("--api-key"), synthetic,
+            profile.quantisation,
+        )
+    stack: Stack = request.getfixturevalue("stack")
+    return Server(
+        stack.running.base_url, profile.model, stack.file, None, synthetic, profile.quantisation
+    )

@@ -1,0 +1,15 @@
+"""What every server must do, as plain functions.
+
+``test_contract.py`` runs them against a real server; ``tests/unit/test_wrong_server.py`` runs
+the same functions against a deliberately wrong one and shows that each can fail.
+"""
+
+import pytest
+
+# Without this, pytest would not spell out the values in these modules' assertions.
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{module}"
+        for module in ("api", "errors", "length", "numbers", "real", "retrieval", "vectors")
+    )
+)

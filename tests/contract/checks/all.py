@@ -1,0 +1,14 @@
+"""Every check, in the order in which a reader wants to see them fail."""
+
+from tests.contract.checks import api, errors, length, numbers, real, retrieval, vectors
+from tests.contract.checks.check import Check
+
+CHECKS: tuple[Check, ...] = (
+    *api.CHECKS,
+    *vectors.CHECKS,
+    *retrieval.CHECKS,
+    *numbers.CHECKS,
+    *length.CHECKS,
+    *errors.CHECKS,
+    *real.CHECKS,
+)

@@ -1,0 +1,106 @@
+"""Refusals: a client's mistake is a 4xx with a JSON error, and no later request suffers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+import httpx
+
+from tests.contract.checks.check import Check
+from tests.contract.checks.inputs import same
+from tests.support.client import Client, describe
+from tests.support.server import Server
+from tests.support.vectors import cosine
+
+
+@dataclass(frozen=True)
+class BadRequest:
+    """A request that must be refused; ``xfail`` says what today's llama-server does instead."""
+
+    body: bytes
+    method: str = "POST"
+    path: str = "/v1/embeddings"
+    xfail: str | None = None
+
+
+def _json(xfail: str | None = None, **fields: object) -> BadRequest:
+    return BadRequest(json.dumps(fields).encode(), xfail=xfail)
+
+
+_PARSER = "llama-server answers 500 with its JSON parser's own exception"
+_TYPES = "llama-server answers 500 to an input of the wrong type"
+_IGNORED = "llama-server ignores dimensions and answers 200"
+
+BAD_REQUESTS = {
+    "get": BadRequest(b"", method="GET"),
+    "unknown_path": BadRequest(b"{}", path="/v1/embedding"),
+    "malformed_json": BadRequest(b'{"input": "a text"', xfail=_PARSER),
+    "empty_body": BadRequest(b"", xfail=_PARSER),
+    "not_utf8": BadRequest(b'{"input": "\xff\xfe"}', xfail=_PARSER),
+    "body_is_a_list": BadRequest(b'["a text"]'),
+    "input_missing": _json(model="jina-embeddings-v5-text"),
+    "input_empty_list": _json(input=[]),
+    "input_holds_empty_list": _json(input=["a text", []]),
+    "input_null": _json(input=None, xfail=_TYPES),
+    "input_number": _json(input=5, xfail=_TYPES),
+    "input_object": _json(input={"text": "a text"}, xfail=_TYPES),
+    "input_holds_null": _json(input=["a text", None], xfail=_TYPES),
+    "input_holds_object": _json(input=[{"text": "a text"}], xfail=_TYPES),
+    "input_holds_fraction": _json(input=[[1.5, 2.5]], xfail=_TYPES),
+    "token_negative": _json(input=[[5, -1]]),
+    "token_out_of_vocabulary": _json(input=[[5, 10_000_000]]),
+    "encoding_format_unknown": _json(input="a text", encoding_format="morse"),
+    "encoding_format_number": _json(
+        input="a text",
+        encoding_format=5,
+        xfail="llama-server answers 500 to an encoding_format of the wrong type",
+    ),
+    "dimensions_zero": _json(input="a text", dimensions=0, xfail=_IGNORED),
+    "dimensions_not_supported": _json(input="a text", dimensions=33, xfail=_IGNORED),
+    "dimensions_too_large": _json(input="a text", dimensions=4096, xfail=_IGNORED),
+    "dimensions_text": _json(input="a text", dimensions="64", xfail=_IGNORED),
+}
+
+
+def assert_refused(response: httpx.Response) -> None:
+    """A 4xx whose JSON body says why, in OpenAI's form."""
+    answer = describe(response)
+    assert 400 <= response.status_code < 500, answer
+    assert response.headers["content-type"].startswith("application/json"), answer
+    error = response.json().get("error")
+    assert isinstance(error, dict), answer
+    for key in ("message", "type"):
+        assert isinstance(error.get(key), str), answer
+        assert error[key], answer
+    assert error.get("code") == response.status_code, answer
+
+
+def send(client: Client, bad: BadRequest) -> httpx.Response:
+    return client.request(
+        bad.method, bad.path, content=bad.body, headers={"Content-Type": "application/json"}
+    )
+
+
+def refused(_server: Server, client: Client, bad: BadRequest) -> None:
+    """The request is refused with a reason."""
+    assert_refused(send(client, bad))
+
+
+def serves_after_bad_requests(server: Server, client: Client) -> None:
+    """After each bad request the next good one is answered as if nothing had happened."""
+    good = ["a good request"]
+    expected = client.embed(good)
+    for name, bad in BAD_REQUESTS.items():
+        send(client, bad)
+        assert cosine(client.embed(good), expected).min() >= same(server), f"after {name}"
+
+
+CHECKS = (
+    *(
+        Check(f"refuses_{name}", partial(refused, bad=bad), xfail=bad.xfail)
+        for name, bad in BAD_REQUESTS.items()
+    ),
+    Check("serves_after_bad_requests", serves_after_bad_requests),
+)

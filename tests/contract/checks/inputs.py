@@ -1,0 +1,41 @@
+"""The inputs that the checks send, and when two vectors are the same."""
+
+from __future__ import annotations
+
+import random
+
+from tests.support.client import Client
+from tests.support.server import Server
+from tools.corpus import load_corpus
+
+CORPUS = load_corpus()
+
+#: The least cosine at which two vectors are the same but for rounding, by quantisation. Where
+#: the weights are Q8_0, so are the activations between the layers (steps of 1/127 of a block's
+#: largest value); where they are F16 the activations are rounded to 11 bits. A change in the
+#: order of additions, as batching makes, moves some activations by one such step. Two different
+#: texts are well below both.
+SAME = {"F16": 0.9999, "Q8_0": 0.999, "Q4_K_M": 0.999}
+
+
+def same(server: Server) -> float:
+    """The least cosine at which two of this server's vectors are the same but for rounding."""
+    return SAME[server.quantisation]
+
+
+def different_texts(count: int) -> list[str]:
+    """``count`` short texts, each of other words of the corpus, always the same ones."""
+    words = sorted({word for each in CORPUS.documents for word in each.text.split()})
+    return [" ".join(random.Random(seed).sample(words, 8)) for seed in range(count)]
+
+
+def token_array(client: Client, length: int) -> list[int]:
+    """An input of exactly ``length`` tokens that ends as the model's own inputs do.
+
+    The tokens are the corpus's own, in random order: prose repeated would hide a model that
+    forgets where a token stands.
+    """
+    text = " ".join(document.text for document in CORPUS.documents)
+    words = client.tokenize(text, add_special=False)
+    end = client.tokenize(text)[-1]
+    return [*random.Random(length).choices(words, k=length - 1), end]

@@ -1,0 +1,44 @@
+"""The numbers: the server against an independent implementation reading the same file."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from pathlib import Path
+
+from tests.contract.checks.check import Check
+from tests.contract.checks.inputs import token_array
+from tests.support.client import Client
+from tests.support.reference import Reference
+from tests.support.server import Server
+from tests.support.vectors import cosine
+
+#: The least cosine to the reference. It computes in float32 throughout; the server rounds
+#: activations to 11 bits with F16 weights, and to steps of 1/127 of a block's largest value
+#: with Q8_0. A wrong rope base, mask, pooling or norm costs far more than either.
+BARS = {"F16": 0.9999, "Q8_0": 0.999}
+
+LENGTHS = (1, 2, 16, 127, 512, 1000, 2000)
+
+
+@cache
+def reference(model_file: Path) -> Reference:
+    """The reference for a file, which takes seconds to load."""
+    return Reference(model_file)
+
+
+def agrees_with_reference(server: Server, client: Client, length: int) -> None:
+    """The server's vector of an input of ``length`` tokens is the reference's."""
+    assert server.model_file is not None
+    tokens = token_array(client, length)
+    expected = reference(server.model_file).embed_tokens(tokens)
+    assert cosine(client.embed([tokens])[0], expected) >= BARS[server.quantisation]
+
+
+CHECKS = tuple(
+    Check(
+        f"reference_{length}_tokens",
+        partial(agrees_with_reference, length=length),
+        needs=("model-file",),
+    )
+    for length in LENGTHS
+)

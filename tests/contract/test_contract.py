@@ -1,0 +1,53 @@
+"""The contract, against any server: ``pytest tests/contract --base-url URL --model nano``."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.checks.all import CHECKS
+from tests.contract.checks.check import Check
+from tests.contract.checks.numbers import BARS
+from tests.support.requirements import need, required
+from tests.support.server import Server
+
+#: On a small CPU the real nano takes most of a minute at its full context; the real small would
+#: take most of an hour, which nobody should start by accident.
+LONGEST_UNASKED = 8192
+
+
+def _param(check: Check) -> object:
+    # Only an assertion is the expected failure: a server that is gone is not.
+    expected = pytest.mark.xfail(strict=True, raises=AssertionError, reason=check.xfail)
+    return pytest.param(check, id=check.name, marks=[expected] if check.xfail else [])
+
+
+def _need(config: pytest.Config, server: Server, name: str) -> None:
+    match name:
+        case "model-file":
+            need(
+                config,
+                name,
+                available=server.model_file is not None and server.quantisation in BARS,
+                why=f"the served GGUF file (--model-file), as one of {', '.join(BARS)}",
+            )
+        case "real-weights":
+            need(config, name, available=not server.synthetic, why="the server's are synthetic")
+        case "full-context":
+            need(
+                config,
+                name,
+                available=server.synthetic
+                or server.model.context <= LONGEST_UNASKED
+                or name in required(config),
+                why=f"{server.model.context} tokens on real weights take long;"
+                f" --require {name} runs it",
+            )
+        case _:
+            raise AssertionError(f"no requirement is called {name!r}")
+
+
+@pytest.mark.parametrize("check", [_param(check) for check in CHECKS])
+def test_contract(check: Check, server: Server, request: pytest.FixtureRequest) -> None:
+    for name in check.needs:
+        _need(request.config, server, name)
+    check.run(server)

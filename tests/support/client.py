@@ -1,0 +1,91 @@
+"""A thin client for llama-server, which every suite uses."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, Self
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+#: A text, or a text already made into tokens.
+Input = str | list[int]
+
+#: A request of full context takes most of a minute on a small CPU, and waits for those before it.
+TIMEOUT_SECONDS = 600.0
+
+
+class Client:
+    """One connection pool to one server; use it as a context manager."""
+
+    def __init__(
+        self, base_url: str, api_key: str | None = None, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        # Environment proxies are for the outside world, not for the server under test.
+        self._http = httpx.Client(
+            base_url=base_url, headers=headers, timeout=timeout, trust_env=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send any request and return the answer, whatever its status."""
+        return self._http.request(method, path, **options)
+
+    def embeddings(self, inputs: Input | Sequence[Input], **fields: Any) -> dict[str, Any]:
+        """The whole body that ``/v1/embeddings`` answers; ``fields`` go into the request."""
+        response = self.request("POST", "/v1/embeddings", json={"input": inputs, **fields})
+        return _json(response)
+
+    def embed(self, inputs: Sequence[Input], **fields: Any) -> NDArray[np.float32]:
+        """The vectors of a list of inputs, one row each, in the order of the answer."""
+        return vectors(self.embeddings(inputs, **fields))
+
+    def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+        """The tokens of a text, by default with those that the model adds by itself."""
+        body = {"content": text, "add_special": add_special}
+        return _json(self.request("POST", "/tokenize", json=body))["tokens"]
+
+    def models(self) -> list[str]:
+        """The names that ``/v1/models`` lists."""
+        return [model["id"] for model in _json(self.request("GET", "/v1/models"))["data"]]
+
+    def metrics(self) -> dict[str, float]:
+        """The samples of ``/metrics`` that carry no labels, by name."""
+        response = self.request("GET", "/metrics")
+        assert response.status_code == 200, describe(response)
+        samples = [line.split() for line in response.text.splitlines()]
+        return {
+            sample[0]: float(sample[1])
+            for sample in samples
+            if len(sample) == 2 and not sample[0].startswith("#")
+        }
+
+
+def vectors(body: dict[str, Any]) -> NDArray[np.float32]:
+    """The vectors in an answer of ``/v1/embeddings``, as float or as base64."""
+    return np.array([_vector(item["embedding"]) for item in body["data"]], dtype=np.float32)
+
+
+def _vector(embedding: str | list[float]) -> NDArray[np.float32]:
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
+    return np.array(embedding, dtype=np.float32)
+
+
+def describe(response: httpx.Response) -> str:
+    """What was asked and answered, for an assertion's message."""
+    request = response.request
+    return f"{request.method} {request.url.path}: {response.status_code} {response.text[:400]}"
+
+
+def _json(response: httpx.Response) -> Any:
+    assert response.status_code == 200, describe(response)
+    return response.json()

@@ -1,0 +1,434 @@
+"""A toy embedding server that keeps the whole contract, except for one fault of choice.
+
+It shows that every contract check can fail. Its "model" is a bag of words: each word is a
+random direction, and those that tell the corpus's documents apart weigh more, so texts that share
+them are close. That is enough to pass every check when no fault is chosen.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+import unicodedata
+import zlib
+from collections import Counter
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.contract.checks.inputs import CORPUS
+from tests.contract.checks.real import CARD_DOCUMENTS, CARD_QUERY, CARD_SIMILARITIES
+from tests.support.server import Server
+from tools.catalog import Model
+
+Vector = NDArray[np.float64]
+
+#: The token that ends every text; also the largest token id.
+END = 128_000
+
+FAULTS = frozenset(
+    {
+        # the vectors
+        "wrong dims",
+        "unnormalised",
+        "constant",
+        "zeros",
+        "nan",
+        "not deterministic",
+        "imprecise",
+        "mean pooling",
+        "prefix blind",
+        "leading numbers meaningless",
+        "retrieval broken",
+        "neighbours in a batch mix",
+        "beginning cut off",
+        # the inputs
+        "ASCII only",
+        "C strings",
+        "control characters dropped",
+        "token arrays read as text",
+        "strings split into words",
+        # the answers
+        "answers shuffled",
+        "index from one",
+        "batches end at 256",
+        "usage off by one",
+        "fields missing",
+        "base64 of float64",
+        "dimensions ignored",
+        "dimensions not normalised",
+        "concurrent answers swapped",
+        "another model's name",
+        "answers under another model's name",
+        # the refusals
+        "errors are 500",
+        "errors are text",
+        "bad requests accepted",
+        "unknown fields refused",
+        "broken after an error",
+        # the length
+        "micro-batch of 512",
+        "context refused",
+        "more than context accepted",
+        # the rest
+        "never healthy",
+        "no metrics",
+        "metrics stand still",
+    }
+)
+
+
+class Refusal(Exception):
+    """A request that the server refuses, and why."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"code": status, "type": kind, "message": message}}
+
+
+def bad_request(message: str) -> Refusal:
+    return Refusal(400, "invalid_request_error", message)
+
+
+def tokenize(text: str) -> list[int]:
+    """One token a word or sign."""
+    return [zlib.crc32(each.lower().encode()) % END for each in re.findall(r"\w+|\W", text)]
+
+
+_SEARCHED = {token for search in CORPUS.searches for token in tokenize(search.lexical)}
+_IN_DOCUMENTS = Counter(
+    token for document in CORPUS.documents for token in set(tokenize(document.text))
+)
+
+
+def weight(token: int) -> float:
+    """Much for a word that tells one document from the others, little for what many have."""
+    count = _IN_DOCUMENTS[token]
+    return 16.0 if token in _SEARCHED and count == 1 else 4.0 / (1 + count)
+
+
+@cache
+def direction(token: int, dims: int) -> Vector:
+    """The random direction that belongs to a token."""
+    return np.random.default_rng(token).standard_normal(dims) / np.sqrt(dims)
+
+
+def unit(vector: Vector) -> Vector:
+    return vector / np.linalg.norm(vector)
+
+
+def noise(tokens: list[int], dims: int) -> Vector:
+    """A random vector of about length 1, always the same for the same tokens."""
+    seed = zlib.crc32(np.array(tokens).tobytes())
+    return np.random.default_rng(seed).standard_normal(dims) / np.sqrt(dims)
+
+
+class ToyModel:
+    """The toy's embeddings, right or with a fault."""
+
+    def __init__(self, model: Model, fault: str | None = None) -> None:
+        self.model = model
+        self.fault = fault
+        self.random = np.random.default_rng(0)
+        # What a trained model knows, the toy learns by heart.
+        self.learned = {
+            tuple(self.tokens(f"Query: {search.text}")): self.tokens(f"Query: {search.lexical}")
+            for search in CORPUS.searches
+        }
+        query = tuple(self.tokens(f"Query: {CARD_QUERY}"))
+        self.card = {query: unit(direction(END, model.dims))}
+        for text, similarity in zip(CARD_DOCUMENTS, CARD_SIMILARITIES[model.name], strict=True):
+            tokens = self.tokens(f"Document: {text}")
+            aside = noise(tokens, model.dims)
+            aside = unit(aside - (aside @ self.card[query]) * self.card[query])
+            self.card[tuple(tokens)] = (
+                similarity * self.card[query] + np.sqrt(1 - similarity**2) * aside
+            )
+
+    def tokens(self, text: str) -> list[int]:
+        """What the model makes of a text, the end token included."""
+        match self.fault:
+            case "ASCII only":
+                text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+            case "C strings":
+                text = text.split("\0")[0]
+            case "control characters dropped":
+                text = "".join(letter for letter in text if unicodedata.category(letter) != "Cc")
+        return [*tokenize(text), END]
+
+    def embed(self, tokens: list[int]) -> Vector:
+        """The vector of one input."""
+        dims = self.model.dims
+        match self.fault:
+            case "prefix blind" if tokens[0] in tokenize("Query Document"):
+                tokens = tokens[3:]
+            case "beginning cut off":
+                tokens = tokens[-2048:]
+            case "retrieval broken":
+                return unit(noise(tokens, dims))
+            case "zeros":
+                return np.zeros(dims)
+            case "nan":
+                return np.full(dims, np.nan)
+            case "constant":
+                return unit(np.ones(dims))
+        vector = self._right(tokens)
+        match self.fault:
+            case "wrong dims":
+                return unit(vector[: dims // 2])
+            case "unnormalised":
+                return 2.0 * vector
+            case "not deterministic":
+                return unit(vector + 0.1 * unit(self.random.standard_normal(dims)))
+            case "imprecise":
+                return unit(vector + 0.06 * noise(tokens, dims))
+            case "leading numbers meaningless":
+                vector[:32] = noise(tokens, 32) * np.sqrt(32 / dims)
+                return unit(vector)
+        return vector
+
+    def _right(self, tokens: list[int]) -> Vector:
+        if tuple(tokens) in self.card and self.fault != "mean pooling":
+            return self.card[tuple(tokens)].copy()
+        dims = self.model.dims
+        tokens = self.learned.get(tuple(tokens), tokens)
+        vector = np.zeros(dims)
+        for token, count in zip(*np.unique(tokens, return_counts=True), strict=True):
+            share = 1.0 if self.fault == "mean pooling" else weight(int(token))
+            vector += share * count * direction(int(token), dims)
+        return unit(vector)
+
+
+class ToyReference:
+    """Stands for tests.support.reference.Reference where the toy is judged."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = ToyModel(model)
+
+    def embed_tokens(self, tokens: list[int]) -> Vector:
+        return self._model.embed(tokens)
+
+
+class WrongServer:
+    """Serves the toy on a free port of this machine, as a context manager."""
+
+    def __init__(self, model: Model, fault: str | None = None, *, synthetic: bool = True) -> None:
+        assert fault is None or fault in FAULTS, fault
+        self.model = model
+        self.fault = fault
+        self.toy = ToyModel(model, fault)
+        self.name = f"jina-embeddings-v5-text-{model.name}-retrieval" + "-synthetic" * synthetic
+        self.synthetic = synthetic
+        self.prompt_tokens = 0
+        self.refused_before = False
+        self.swapped: list[list[Vector]] = []
+        self.arrival = threading.Condition()
+        self._http = _Listener(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def described(self, model_file: Any = None) -> Server:
+        """This server as the checks know one."""
+        return Server(
+            base_url=f"http://127.0.0.1:{self._http.server_port}",
+            model=self.model,
+            model_file=model_file,
+            api_key=None,
+            synthetic=self.synthetic,
+            quantisation="Q8_0",
+        )
+
+    def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | str:
+        """What a request is answered, as JSON or as text; raises Refusal."""
+        match method, path:
+            case "GET", "/health" if self.fault != "never healthy":
+                return {"status": "ok"}
+            case "GET", "/metrics" if self.fault != "no metrics":
+                count = 0 if self.fault == "metrics stand still" else self.prompt_tokens
+                return f"llamacpp:prompt_tokens_total {count}\n"
+            case "GET", "/v1/models":
+                name = "another-model" if self.fault == "another model's name" else self.name
+                return {"object": "list", "data": [{"id": name, "object": "model"}]}
+            case "POST", "/tokenize":
+                request = json.loads(body)
+                tokens = self.toy.tokens(request["content"])
+                return {"tokens": tokens if request["add_special"] else tokens[:-1]}
+            case "POST", "/v1/embeddings":
+                return self.embeddings(body)
+            case "GET", "/health":
+                raise Refusal(503, "unavailable_error", "Loading model")
+        if self.fault == "bad requests accepted":
+            return {}
+        raise Refusal(404, "not_found_error", f"nothing answers {method} {path}")
+
+    def embeddings(self, body: bytes) -> dict[str, Any]:
+        request = self.parse(body)
+        inputs = [self.read(each) for each in self.split(request.get("input"))]
+        if self.fault == "batches end at 256":
+            inputs = inputs[:256]
+        vectors = [self.toy.embed(tokens) for tokens in inputs]
+        dimensions = request.get("dimensions", self.model.dims)
+        vectors = [self.shorten(vector, dimensions) for vector in vectors]
+        match self.fault:
+            case "answers shuffled":
+                vectors = vectors[1:] + vectors[:1]
+            case "neighbours in a batch mix":
+                vectors = [unit(vector + 0.3 * np.mean(vectors, axis=0)) for vector in vectors]
+            case "concurrent answers swapped":
+                vectors = self.swap(vectors)
+        used = sum(map(len, inputs)) + (self.fault == "usage off by one")
+        self.prompt_tokens += used
+        other_name = self.fault == "answers under another model's name"
+        first = 1 if self.fault == "index from one" else 0
+        return {
+            **({} if self.fault == "fields missing" else {"object": "list"}),
+            "model": "another-model" if other_name else request.get("model", self.name),
+            "usage": {"prompt_tokens": used, "total_tokens": used},
+            "data": [
+                {
+                    "object": "embedding",
+                    "index": index,
+                    "embedding": self.encode(vector, request.get("encoding_format", "float")),
+                }
+                for index, vector in enumerate(vectors, start=first)
+            ],
+        }
+
+    def parse(self, body: bytes) -> dict[str, Any]:
+        """The request, refused where a field is not as it must be."""
+        try:
+            request = json.loads(body)
+        except ValueError as error:
+            raise bad_request(f"not JSON: {error}") from None
+        if not isinstance(request, dict):
+            raise bad_request("the body must be a JSON object")
+        if self.fault == "unknown fields refused" and "user" in request:
+            raise bad_request("unknown field: user")
+        if request.get("encoding_format", "float") not in ("float", "base64"):
+            raise bad_request("encoding_format must be float or base64")
+        dimensions = request.get("dimensions", self.model.dims)
+        if dimensions not in self.model.matryoshka:
+            raise bad_request(f"dimensions must be one of {list(self.model.matryoshka)}")
+        return request
+
+    def split(self, given: Any) -> list[Any]:
+        """The request's input as a list of single inputs."""
+        if isinstance(given, str) and self.fault == "strings split into words":
+            return given.split()
+        if isinstance(given, str) or (_is_token_array(given) and given):
+            return [given]
+        if not isinstance(given, list) or not given:
+            raise bad_request("input must be a text, a token array or a list of these")
+        return given
+
+    def read(self, given: Any) -> list[int]:
+        """The tokens of a single input."""
+        if isinstance(given, str):
+            tokens = self.toy.tokens(given)
+        elif not _is_token_array(given) or not given:
+            raise bad_request("each input must be a text or a token array that is not empty")
+        elif self.fault == "token arrays read as text":
+            tokens = self.toy.tokens(str(given))
+        else:
+            tokens = given
+        if not 0 <= min(tokens) <= max(tokens) <= END:
+            raise bad_request("a token is outside of the vocabulary")
+        if self.fault == "micro-batch of 512" and len(tokens) > 512:
+            raise Refusal(500, "server_error", "too large to process")
+        limit = self.model.context - (self.fault == "context refused")
+        if len(tokens) > limit and self.fault != "more than context accepted":
+            raise bad_request(f"{len(tokens)} tokens exceed the context of {limit}")
+        return tokens
+
+    def shorten(self, vector: Vector, dimensions: int) -> Vector:
+        """The vector at the requested size."""
+        if dimensions == self.model.dims or self.fault == "dimensions ignored":
+            return vector
+        short = vector[:dimensions]
+        return short if self.fault == "dimensions not normalised" else unit(short)
+
+    def swap(self, vectors: list[Vector]) -> list[Vector]:
+        """The answer of the next request to arrive, if one comes while this one waits."""
+        with self.arrival:
+            mine = len(self.swapped)
+            self.swapped.append(vectors)
+            self.arrival.notify_all()
+            self.arrival.wait_for(lambda: len(self.swapped) > mine + 1, timeout=0.1)
+            return self.swapped[min(mine + 1, len(self.swapped) - 1)]
+
+    def encode(self, vector: Vector, encoding: str) -> list[float | None] | str:
+        """The vector as JSON carries it; JSON has no NaN, and llama-server writes null."""
+        if encoding == "base64":
+            form = "<f8" if self.fault == "base64 of float64" else "<f4"
+            return base64.b64encode(vector.astype(form).tobytes()).decode()
+        numbers = vector.astype(np.float32).tolist()
+        return [None if np.isnan(number) else number for number in numbers]
+
+    def handle(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any] | str]:
+        """The status and the body that answer a request, a refusal being one of them."""
+        if self.fault == "broken after an error" and self.refused_before:
+            return 500, "broken since an earlier request"
+        try:
+            return 200, self.answer(method, path, body)
+        except Refusal as refusal:
+            self.refused_before = True
+            match self.fault:
+                case "bad requests accepted":
+                    return 200, self.embeddings(b'{"input": "nothing"}')
+                case "errors are 500":
+                    return 500, refusal.body
+                case "errors are text":
+                    return refusal.status, str(refusal)
+            return refusal.status, refusal.body
+
+
+def _is_token_array(given: Any) -> bool:
+    return isinstance(given, list) and all(type(each) is int for each in given)
+
+
+class _Listener(ThreadingHTTPServer):
+    request_queue_size = 128  # many clients connect at once
+
+
+def _handler(server: WrongServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        # An answer goes out at once: its second packet must not wait for the first one's receipt.
+        disable_nagle_algorithm = True
+        wbufsize = -1
+
+        def do_GET(self) -> None:  # noqa: N802
+            self._do("GET")
+
+        def do_POST(self) -> None:  # noqa: N802
+            self._do("POST")
+
+        def _do(self, method: str) -> None:
+            length = int(self.headers.get("Content-Length", 0))
+            status, body = server.handle(method, self.path, self.rfile.read(length))
+            is_text = isinstance(body, str)
+            content = (body if is_text else json.dumps(body)).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain" if is_text else "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing: pytest shows what matters."""
+
+    return Handler

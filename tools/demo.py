@@ -1,0 +1,87 @@
+"""Show the whole path once, with nothing to download: `nox -s demo`.
+
+Builds the image, makes small synthetic weights, boots the nano profile, embeds the example and
+prints what came back. Synthetic weights rank by shared words only; meaning needs the real model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+import httpx
+import numpy as np
+
+from tools.build import build_image
+from tools.catalog import Models, load_images, load_models
+from tools.console import say, table
+from tools.corpus import Corpus, load_corpus
+from tools.errors import ToolError, run_verb
+from tools.fetch import models_dir
+from tools.origins import add_origin_argument, choose
+from tools.stack import booted
+from tools.synthetic import ensure_synthetic
+
+_REQUEST_SECONDS = 60
+
+
+def embed(base_url: str, texts: Sequence[str]) -> np.ndarray:
+    """Return the embeddings of ``texts``, shape (len(texts), dims).
+
+    Raises ToolError when the server does not answer with embeddings.
+    """
+    try:
+        answer = httpx.post(
+            f"{base_url}/v1/embeddings", json={"input": list(texts)}, timeout=_REQUEST_SECONDS
+        )
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ToolError(f"the server at {base_url} did not answer: {error}") from None
+    return np.array([item["embedding"] for item in answer.json()["data"]], dtype=np.float32)
+
+
+def show(models: Models, corpus: Corpus, base_url: str) -> None:
+    """Embed one search and all documents, and print the ranking."""
+    search = corpus.searches[0]
+    texts = [f"{models.query_prefix}{search.lexical}"]
+    texts += [f"{models.document_prefix}{document.text}" for document in corpus.documents]
+    started = time.monotonic()
+    vectors = embed(base_url, texts)
+    elapsed = time.monotonic() - started
+    query, documents = vectors[0], vectors[1:]
+    similarities = documents @ query
+    say(f"\nquery: {search.lexical}")
+    rows = [
+        (rank, f"{similarities[i]:.4f}", corpus.documents[i].id, corpus.documents[i].text[:48])
+        for rank, i in enumerate(np.argsort(-similarities)[:5], start=1)
+    ]
+    table(rows, ("rank", "cosine", "document", "text"))
+    norms = np.linalg.norm(vectors, axis=1)
+    say(
+        f"\n{len(texts)} texts -> {vectors.shape[1]} dimensions, "
+        f"norms {norms.min():.4f} to {norms.max():.4f}, {elapsed * 1000:.0f} ms"
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Build, boot on synthetic weights, embed the example, tidy up."""
+    images, models = load_images(), load_models()
+    parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
+    add_origin_argument(parser)
+    options = parser.parse_args(arguments)
+    model = models.models["nano"]
+    image = build_image(images, images.images["cpu"], choose(options.origin))
+    file = ensure_synthetic(models_dir(), model, "tiny", models.default_quantisation)
+    say("booting the nano profile on synthetic weights")
+    with booted(model, file, image=image, synthetic=True) as running:
+        show(models, load_corpus(), running.base_url)
+    say(
+        "\nThese were synthetic weights, which only count shared words. The real model:\n"
+        "  nox -s up -- nano     downloads it (233 MB) and serves http://localhost:8080"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_verb(main))

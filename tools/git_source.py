@@ -1,0 +1,109 @@
+"""llama.cpp's source at one commit of a git repository, as a plain tree without .git."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import httpx
+
+from tools.cache import cache_dir, locked
+from tools.catalog import GitOrigin
+from tools.console import say
+from tools.errors import ToolError
+from tools.processes import Result, run_bounded
+from tools.trees import unpack
+from tools.web import Unreachable
+
+#: Seconds. git has no limit of its own on connecting, so a short question is asked first.
+_ANSWER_TIMEOUT = 15
+_FETCH_TIMEOUT = 1800
+
+#: What git says (in English) when the server was not reached, or the transfer broke off.
+_NO_ANSWER = re.compile(
+    r"Could not resolve|Failed to connect|Couldn't connect|Connection (?:refused|reset|timed out)"
+    r"|timed out|Timeout was reached|Operation too slow|Empty reply from server"
+    r"|SSL|TLS|certificate|from proxy|CONNECT tunnel|early EOF|unexpected disconnect"
+    r"|hung up unexpectedly|RPC failed|returned error: (?:408|429|5\d\d)",
+    re.IGNORECASE,
+)
+#: Variables by which a surrounding git command (a hook) would point ours at another repository.
+_FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
+
+
+def fetch_git(origin: GitOrigin) -> Path:
+    """Return the folder with the source, fetched unless the cache has it.
+
+    Raises Unreachable when the server does not answer or breaks off, and ToolError when it has
+    no such repository or commit.
+    """
+    tree = cache_dir() / "sources" / origin.commit
+    with locked(tree):
+        if not tree.exists():
+            tree.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=tree.parent, prefix=".fetching-") as name:
+                _fetch(origin, Path(name), tree)
+    return tree
+
+
+def _fetch(origin: GitOrigin, folder: Path, tree: Path) -> None:
+    _git(origin, folder, _ANSWER_TIMEOUT, "ls-remote", origin.repository, "HEAD")
+    say(f"fetching {origin.repository} at {origin.commit[:12]} (about 40 MB)")
+    _git(origin, folder, 60, "init", "--quiet", ".")
+    _git(
+        origin,
+        folder,
+        _FETCH_TIMEOUT,
+        *("fetch", "--quiet", "--no-tags", "--depth=1", origin.repository, origin.commit),
+    )
+    fetched = _git(origin, folder, 60, "rev-parse", "FETCH_HEAD").stdout.strip()
+    if fetched != origin.commit:
+        raise ToolError(f"{origin.repository} gave commit {fetched} for the pinned {origin.commit}")
+    _git(origin, folder, 300, "archive", "--format=tar", "--output=source.tar", "FETCH_HEAD")
+    with (folder / "source.tar").open("rb") as archive:
+        unpack(archive, "", tree)
+
+
+def _git(origin: GitOrigin, folder: Path, timeout: float, *arguments: str) -> Result:
+    """Run git, never prompting; raise Unreachable or ToolError when it fails."""
+    environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    # A transfer slower than 1 kB/s for 30 seconds has stalled.
+    limits = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30")
+    try:
+        result = run_bounded(
+            ["git", *limits, *arguments], timeout=timeout, environment=environment, folder=folder
+        )
+    except FileNotFoundError:
+        raise ToolError(
+            f"there is no git command, which origin {origin.name} needs; install git"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise Unreachable(
+            f"{_host(origin.repository)} did not answer within {timeout:.0f} s"
+        ) from None
+    if result.code != 0:
+        raise _failure(result.stderr, origin)
+    return result
+
+
+def _failure(stderr: str, origin: GitOrigin) -> ToolError:
+    """Turn what git said into the exception that it means."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    for line in lines:
+        # fatal: unable to access 'ADDRESS': REASON
+        reason = line.rpartition("': ")[2].removeprefix("fatal: ")
+        if _NO_ANSWER.search(reason):
+            host = _host(origin.repository)
+            return Unreachable(reason if host in reason else f"{host}: {reason}")
+    return ToolError(
+        f"{origin.repository} does not give commit {origin.commit} (branch {origin.branch}): "
+        f"{lines[-1] if lines else 'git failed without a word'}"
+    )
+
+
+def _host(repository: str) -> str:
+    return httpx.URL(repository).host or repository

@@ -1,0 +1,152 @@
+"""Where the inputs of a build come from: each from the first of its pinned origins that answers.
+
+An origin that cannot be reached may be replaced by the next one, loudly. An origin that answers
+with a refusal or with other bytes than the pinned ones never is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tools.bootstrap import bootstrap_base
+from tools.catalog import (
+    BaseOrigin,
+    GitOrigin,
+    ImageOrigin,
+    Images,
+    SourceOrigin,
+    load_images,
+)
+from tools.console import loud, say
+from tools.errors import ToolError
+from tools.git_source import fetch_git
+from tools.registry_base import pull_base
+from tools.sdist_source import fetch_sdist
+from tools.web import Unreachable
+
+Origin = TypeVar("Origin", SourceOrigin, BaseOrigin)
+Result = TypeVar("Result")
+
+AUTO = "auto"
+FIRST_ONLY = "first-only"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which origins a person allows: those named for their inputs, and how to treat the rest."""
+
+    first_only: bool = False
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An input as it was brought here: a source folder, or the reference of a base image."""
+
+    origin: SourceOrigin | BaseOrigin
+    path: Path | None
+    reference: str | None
+    is_first: bool
+
+
+def add_origin_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--origin``, which may be repeated; its values go to :func:`choose`."""
+    parser.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="auto (the default): each input comes from the first of its origins that answers; "
+        "first-only: from its first origin or not at all; or an origin's name, for its own input",
+    )
+
+
+def choose(options: Sequence[str]) -> Choice:
+    """Return what the values of ``--origin`` mean together.
+
+    Raises ToolError for an unknown name, and for two names of one input.
+    """
+    images = load_images()
+    names = tuple(option for option in options if option not in (AUTO, FIRST_ONLY))
+    known = [[origin.name for origin in origins] for origins in (images.llama_cpp, images.base)]
+    for name in names:
+        if not any(name in group for group in known):
+            listed = ", ".join([AUTO, FIRST_ONLY, *(each for group in known for each in group)])
+            raise ToolError(f"--origin {name}: there is no such origin; there are {listed}")
+    for group in known:
+        chosen = [name for name in names if name in group]
+        if len(set(chosen)) > 1:
+            raise ToolError(f"--origin: {' and '.join(chosen)} are origins of one input; name one")
+    return Choice(first_only=FIRST_ONLY in options, names=names)
+
+
+def resolve_source(images: Images, choice: Choice) -> Resolved:
+    """Bring llama.cpp's source tree here and return its folder.
+
+    Raises ToolError when no allowed origin can be reached, or one gives something else.
+    """
+
+    def bring(origin: SourceOrigin) -> Path:
+        return fetch_git(origin) if isinstance(origin, GitOrigin) else fetch_sdist(origin)
+
+    origin, path = _first_that_answers("llama.cpp", images.llama_cpp, choice, bring)
+    return Resolved(origin, path, None, origin is images.llama_cpp[0])
+
+
+def resolve_base(images: Images, choice: Choice) -> Resolved:
+    """Bring the base image into the engine and return its reference.
+
+    Raises ToolError when no allowed origin can be reached, or one gives something else.
+    """
+
+    def bring(origin: BaseOrigin) -> str:
+        return pull_base(origin) if isinstance(origin, ImageOrigin) else bootstrap_base(origin)
+
+    origin, reference = _first_that_answers("the base image", images.base, choice, bring)
+    return Resolved(origin, None, reference, origin is images.base[0])
+
+
+def _first_that_answers(
+    what: str,
+    origins: Sequence[Origin],
+    choice: Choice,
+    bring: Callable[[Origin], Result],
+) -> tuple[Origin, Result]:
+    """Return the first allowed origin that can be reached, and what it brought."""
+    allowed = _allowed(origins, choice)
+    failures: list[str] = []
+    for number, origin in enumerate(allowed):
+        try:
+            result = bring(origin)
+        except Unreachable as error:
+            failures.append(f"{origin.name}: {error}")
+            if number + 1 < len(allowed):
+                loud(
+                    f"origin {origin.name} of {what} is unreachable ({error}); "
+                    f"using {allowed[number + 1].name}"
+                )
+        else:
+            say(f"{what} is from origin {origin.name}")
+            return origin, result
+    if len(allowed) == 1 and len(origins) > 1:
+        raise ToolError(
+            f"{what}: origin {failures[0]}. Make it reachable, or let another origin take its "
+            "place with `--origin auto`"
+        )
+    raise ToolError(
+        f"{what} cannot be had, none of its origins is reachable:\n  "
+        + "\n  ".join(failures)
+        + "\nCheck the network and the proxy settings; pip (PIP_INDEX_URL) and apt may be pointed "
+        "at mirrors, which are used here too"
+    )
+
+
+def _allowed(origins: Sequence[Origin], choice: Choice) -> list[Origin]:
+    named = [origin for origin in origins if origin.name in choice.names]
+    if named:
+        return named
+    return list(origins[:1]) if choice.first_only else [each for each in origins if each.auto]

@@ -1,0 +1,49 @@
+"""A base image from a registry, pinned by digest."""
+
+from __future__ import annotations
+
+import re
+
+from tools.catalog import ImageOrigin
+from tools.console import say
+from tools.docker_client import run_docker
+from tools.errors import ToolError
+from tools.web import Unreachable
+
+#: Seconds; the engine itself gives up on a silent registry after about fifteen.
+_PULL_TIMEOUT = 1800
+
+#: What the engine says when the registry was not reached, was too busy, or broke off.
+_NO_ANSWER = re.compile(
+    r"no such host|connection refused|connection reset|i/o timeout|deadline exceeded"
+    r"|Client\.Timeout|request canceled|TLS handshake|tls: |x509: |network is unreachable"
+    r"|no route to host|server misbehaving|name resolution|proxyconnect|unexpected EOF|: EOF"
+    r"|toomanyrequests|(?:408|429|50[0234]) [A-Z]",
+    re.IGNORECASE,
+)
+
+
+def pull_base(origin: ImageOrigin) -> str:
+    """Return the pinned reference, after pulling it unless the engine has it.
+
+    Raises Unreachable when the registry does not answer, and ToolError when it has no such image
+    or does not give it, or when no engine answers.
+    """
+    inspected = run_docker(["image", "inspect", "--format", "{{.Id}}", origin.pinned], timeout=60)
+    if inspected.returncode == 0:
+        return origin.pinned
+    say(f"pulling {origin.pinned}")
+    pulled = run_docker(["pull", "--quiet", origin.pinned], timeout=_PULL_TIMEOUT)
+    if pulled.returncode != 0:
+        raise pull_failure(pulled.stderr, origin)
+    return origin.pinned
+
+
+def pull_failure(stderr: str, origin: ImageOrigin) -> ToolError:
+    """Turn what `docker pull` said into the exception that it means."""
+    said = stderr.strip().removeprefix("Error response from daemon: ") or "no reason given"
+    if "docker daemon" in said:
+        return ToolError(f"no Docker Engine answers; run `nox -s engine` ({said})")
+    if _NO_ANSWER.search(said):
+        return Unreachable(said)
+    return ToolError(f"cannot pull {origin.pinned}: {said}")

@@ -1,0 +1,126 @@
+"""llama.cpp's source inside a Python source distribution, from the index that pip is set to."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from pathlib import Path
+
+import httpx
+from packaging.utils import canonicalize_name
+from pypi_simple import (
+    ACCEPT_ANY,
+    PYPI_SIMPLE_ENDPOINT,
+    DistributionPackage,
+    ProjectPage,
+    UnsupportedRepoVersionError,
+)
+
+from tools.cache import cache_dir, locked
+from tools.catalog import SdistOrigin
+from tools.downloads import download
+from tools.errors import ToolError
+from tools.processes import run_bounded
+from tools.trees import unpack
+from tools.web import Refused, Unreachable, client, get
+
+
+def fetch_sdist(origin: SdistOrigin) -> Path:
+    """Return the folder with the source, downloaded and unpacked unless the cache has it.
+
+    The hash is the catalogue's, whatever the index says. Raises Unreachable when no index
+    answers, and ToolError when those that do lack the file or have another one.
+    """
+    tree = cache_dir() / "sources" / origin.sha256
+    with locked(tree):
+        if not tree.exists():
+            archive = cache_dir() / "downloads" / f"{origin.project}-{origin.version}.tar.gz"
+            ca_file = pip_setting("cert")
+            url = _find(origin, ca_file)
+            download(url, archive, sha256=origin.sha256, size=origin.bytes, ca_file=ca_file)
+            top = f"{origin.project.replace('-', '_')}-{origin.version}"
+            with archive.open("rb") as content:
+                unpack(content, f"{top}/{origin.folder}", tree)
+            archive.unlink()
+    return tree
+
+
+def _find(origin: SdistOrigin, ca_file: str | None) -> str:
+    """Return the address of the file on the first of pip's indexes that has it."""
+    unreachable = []
+    indexes = pip_indexes()
+    with client(ca_file) as http:
+        for index in indexes:
+            try:
+                packages = _packages(http, index, origin.project)
+            except Unreachable as error:
+                unreachable.append(str(error))
+                continue
+            for package in packages:
+                if package.package_type == "sdist" and package.version == origin.version:
+                    return _with_credentials(package.url, index)
+    if unreachable:
+        raise Unreachable("; ".join(unreachable))
+    hosts = ", ".join(httpx.URL(index).host for index in indexes)
+    raise ToolError(
+        f"the package index that pip is set to ({hosts}) has no source distribution of "
+        f"{origin.project} {origin.version}; name another with PIP_INDEX_URL"
+    )
+
+
+def _packages(http: httpx.Client, index: str, project: str) -> list[DistributionPackage]:
+    """Return the files of a project on one index; none where it does not have the project."""
+    page = f"{index.rstrip('/')}/{canonicalize_name(project)}/"
+    try:
+        response = get(http, page, {"Accept": ACCEPT_ANY})
+    except Refused as error:
+        if error.status == 404:
+            return []
+        raise
+    base = str(response.url)
+    try:
+        if "json" in response.headers.get("Content-Type", ""):
+            return ProjectPage.from_json_data(response.json(), base).packages
+        return ProjectPage.from_html(project, response.content, base).packages
+    except (ValueError, UnsupportedRepoVersionError) as error:
+        raise ToolError(f"{response.url.host} is no package index: {error}") from None
+
+
+def _with_credentials(url: str, index: str) -> str:
+    """Carry the user and password of the index over to a file on the same host, as pip does."""
+    file, source = httpx.URL(url), httpx.URL(index)
+    if (file.host, file.port) == (source.host, source.port) and not file.userinfo:
+        return str(file.copy_with(userinfo=source.userinfo))
+    return url
+
+
+def pip_indexes() -> list[str]:
+    """Return the HTTP package indexes that pip is set to, or the public one."""
+    main = pip_setting("index-url") or PYPI_SIMPLE_ENDPOINT
+    extra = pip_setting("extra-index-url") or ""
+    return [url for url in [main, *extra.split()] if url.startswith(("http://", "https://"))]
+
+
+def pip_setting(name: str) -> str | None:
+    """Return one of pip's settings (``index-url``, ``cert``), as `pip install` would take it."""
+    if value := os.environ.get(f"PIP_{name.upper().replace('-', '_')}"):
+        return value
+    settings = parse_pip_config(_pip_config())
+    return settings.get(f"install.{name}") or settings.get(f"global.{name}")
+
+
+def parse_pip_config(listing: str) -> dict[str, str]:
+    """Return section.key -> value from the lines of `pip config list`: ``global.cert='...'``."""
+    settings = {}
+    for line in listing.splitlines():
+        key, separator, value = line.partition("=")
+        if separator:
+            settings[key] = str(ast.literal_eval(value))
+    return settings
+
+
+def _pip_config() -> str:
+    """Return what `pip config list` prints; nothing where this Python has no pip."""
+    result = run_bounded([sys.executable, "-m", "pip", "config", "list"], timeout=60)
+    return result.stdout if result.code == 0 else ""

@@ -1,0 +1,184 @@
+"""Boot a compose profile, wait until it is healthy, and tidy up again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from python_on_whales import Container, DockerClient
+from python_on_whales.exceptions import NoSuchContainer
+
+from tools.catalog import Model
+from tools.docker_client import docker_client, run_docker
+from tools.errors import ToolError
+
+#: The project that `nox -s up` and plain `docker compose` share (compose.yaml's name).
+PROJECT = "jina-embeddings-v5"
+CONTAINER_PORT = 8080
+
+#: Seconds a boot may take: the largest model file read from a slow disk, with a wide margin.
+BOOT_SECONDS = 300
+
+#: What the shell may set for a person's server, and must not leak into a test's.
+_OUR_VARIABLES = ("JINA_", "LLAMA_")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A healthy service: where it answers, and the container that it runs in."""
+
+    base_url: str
+    container_id: str
+
+
+def model_environment(model: Model, file: Path, *, synthetic: bool) -> dict[str, str]:
+    """Return the compose variables that make ``model``'s profile serve ``file``.
+
+    Synthetic weights must never pass for the real ones, so they change the served name.
+    """
+    key = model.name.upper()
+    variables = {"JINA_MODELS_DIR": str(file.parent.resolve()), f"JINA_{key}_FILE": file.name}
+    if synthetic:
+        variables[f"JINA_{key}_NAME"] = f"jina-embeddings-v5-text-{model.name}-synthetic"
+    return variables
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without a person's settings for their own server."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_OUR_VARIABLES)}
+
+
+def up(client: DockerClient, model: Model, environment: Mapping[str, str]) -> Running:
+    """Start ``model``'s service with exactly ``environment`` and wait until it is healthy.
+
+    Raises ToolError, with what compose or the server said, when it does not get there.
+    """
+    # Not client.compose.up: that takes its variables from os.environ only.
+    started = run_docker(
+        [*client.docker_compose_cmd[1:], "up", "--detach", "--no-build", "--pull", "never"],
+        environment=environment,
+        timeout=120,
+    )
+    if started.returncode != 0:
+        raise _up_failure(started.stderr, environment)
+    container = client.compose.ps([model.name], all=True)[0]
+    wait_until_healthy(client, container)
+    host, port = client.compose.port(model.name, CONTAINER_PORT)
+    address = "127.0.0.1" if host in (None, "", "0.0.0.0", "::") else host  # noqa: S104
+    return Running(f"http://{address}:{port}", container.id)
+
+
+def _up_failure(said: str, environment: Mapping[str, str]) -> ToolError:
+    text = said.strip()
+    if "already allocated" in text or "address already in use" in text:
+        port = environment.get("JINA_PORT", str(CONTAINER_PORT))
+        return ToolError(
+            f"port {port} is taken. If it is a server of ours, `nox -s down` stops it; "
+            f"otherwise choose another port, for example JINA_PORT=8090"
+        )
+    if "No such image" in text or "pull access denied" in text:
+        return ToolError("the image is not there; `nox -s build` makes it")
+    return ToolError(f"docker compose could not start the service:\n{text}")
+
+
+def wait_until_healthy(client: DockerClient, container: Container) -> None:
+    """Return once ``container`` is healthy.
+
+    Raises ToolError at once when it has died, or after BOOT_SECONDS, with the end of its log,
+    the last health checks and a probe made from here.
+    """
+    deadline = time.monotonic() + BOOT_SECONDS
+    while True:
+        try:
+            container = client.container.inspect(container.id)
+        except NoSuchContainer:
+            raise ToolError(f"the container {container.id[:12]} is gone") from None
+        state = container.state
+        if state.health is not None and state.health.status == "healthy":
+            return
+        if state.status in ("exited", "dead", "restarting") or container.restart_count:
+            raise ToolError(
+                f"the server ended with exit code {state.exit_code} before it was healthy:\n"
+                f"{log_tail(client, container)}"
+            )
+        if time.monotonic() > deadline:
+            raise ToolError(
+                f"the server was not healthy within {BOOT_SECONDS} seconds:\n"
+                f"{log_tail(client, container)}\n{_health_log(container)}\n"
+                f"last probe from here: {_probe(container)}"
+            )
+        time.sleep(0.2)
+
+
+def log_tail(client: DockerClient, container: Container, lines: int = 25) -> str:
+    """Return the last lines that a container printed."""
+    return str(client.container.logs(container, tail=lines)).rstrip()
+
+
+def _health_log(container: Container) -> str:
+    health = container.state.health
+    entries = (health.log or []) if health is not None else []
+    return "\n".join(
+        f"health check: exit code {entry.exit_code}: {(entry.output or '').strip()}"
+        for entry in entries[-3:]
+    )
+
+
+def _probe(container: Container) -> str:
+    bindings = container.network_settings.ports or {}
+    published = bindings.get(f"{CONTAINER_PORT}/tcp")
+    if not published:
+        return "no port is published"
+    url = f"http://127.0.0.1:{published[0]['HostPort']}/health"
+    try:
+        answer = httpx.get(url, timeout=5)
+    except httpx.HTTPError as error:
+        return f"GET {url}: {error!r}"
+    return f"GET {url}: {answer.status_code} {answer.text[:200]}"
+
+
+@contextmanager
+def booted(
+    model: Model,
+    file: Path,
+    *,
+    image: str,
+    synthetic: bool,
+    variables: Mapping[str, str] | None = None,
+    keep: bool = False,
+) -> Iterator[Running]:
+    """Boot ``model``'s profile on ``file`` under a project name and a port of its own.
+
+    ``variables`` are further compose variables. The stack is removed at the end, whatever
+    happened, unless ``keep``. Raises ToolError when it does not become healthy.
+    """
+    project = f"{PROJECT}-{model.name}-{secrets.token_hex(4)}"
+    client = docker_client(project=project, profile=model.name)
+    environment = {
+        **clean_environment(),
+        **model_environment(model, file, synthetic=synthetic),
+        "JINA_IMAGE": image,
+        "JINA_PORT": "",
+        **(variables or {}),
+    }
+    try:
+        yield up(client, model, environment)
+    finally:
+        if not keep:
+            down(client)
+
+
+def down(client: DockerClient) -> None:
+    """Remove the project's containers and network; does nothing when there are none."""
+    removed = run_docker(
+        [*client.docker_compose_cmd[1:], "--profile", "*", "down", "--volumes", "--timeout", "10"],
+        timeout=120,
+    )
+    if removed.returncode != 0:
+        raise ToolError(f"docker compose could not stop the service:\n{removed.stderr.strip()}")
