@@ -135,7 +135,11 @@ def server(profile: Profile, request: pytest.FixtureRequest) -> Server:
     if base_url:
         file = config.getoption("--model-file")
         return Server(
-            base_url, profile.model, file, config.getoption("--api-key"), synthetic,
+            base_url,
+            profile.model,
+            file,
+            config.getoption("--api-key"),
+            synthetic,
             profile.quantisation,
         )
     stack: Stack = request.getfixturevalue("stack")

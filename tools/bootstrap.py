@@ -57,10 +57,10 @@ _NO_ANSWER = re.compile(
 def bootstrap_base(origin: BootstrapOrigin) -> str:
     """Return the local tag of the bootstrapped base image, made unless the engine has it.
 
-    The tag ends with a hash of the recipe. Raises Unreachable when the archive does not answer,
+    Raises Unreachable when the archive does not answer,
     and ToolError when it cannot be made here.
     """
-    tag = f"{_TAG}:{origin.suite}-{_recipe_hash(origin)}"
+    tag = local_tag(origin)
     with locked(tag):
         inspected = run_docker(["image", "inspect", "--format", "{{.Created}}", tag], timeout=60)
         if inspected.returncode == 0:
@@ -77,9 +77,11 @@ def bootstrap_base(origin: BootstrapOrigin) -> str:
     return tag
 
 
-def _recipe_hash(origin: BootstrapOrigin) -> str:
+def local_tag(origin: BootstrapOrigin) -> str:
+    """Return the tag of the bootstrapped image, which another recipe would not have."""
     recipe = [origin.suite, origin.include, _DPKG_OPTIONS, _CLEANUP, _RELEASE_LABEL]
-    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+    return f"{_TAG}:{origin.suite}-{digest[:12]}"
 
 
 def _require_mmdebstrap() -> None:

@@ -6,27 +6,32 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from python_on_whales.exceptions import DockerException
 
-from tools.catalog import ROOT, Image, Images, ImageOrigin, load_images
+from tools.catalog import ROOT, BaseOrigin, Image, ImageOrigin, Images, load_images
 from tools.console import say
 from tools.docker_client import docker_client
 from tools.engine import ensure_engine
 from tools.errors import ToolError, run_verb
-from tools.origins import Choice, Resolved, add_origin_argument, choose
-from tools.origins import resolve_base, resolve_source
+from tools.origins import (
+    Choice,
+    Resolved,
+    add_origin_argument,
+    choose,
+    resolve_base,
+    resolve_source,
+)
 from tools.tags import Base, labels, local_name, read_revision, short_commit
 
 CONTEXT = ROOT / "images"
 
 
-def describe_base(base: Resolved) -> Base:
+def describe_base(base: Resolved[BaseOrigin, str]) -> Base:
     """Return what the labels say of a base: for a bootstrapped one, its digest in the engine."""
     if isinstance(base.origin, ImageOrigin):
         return Base(base.origin.reference, base.origin.digest, base.origin.name)
-    image_id = docker_client().image.inspect(str(base.reference)).id
+    image_id = docker_client().image.inspect(base.value).id
     return Base(f"debian:{base.origin.suite} (bootstrapped)", image_id, base.origin.name)
 
 
@@ -40,7 +45,6 @@ def build_image(images: Images, image: Image, choice: Choice, tag: str | None = 
     name = tag or local_name(images, image)
     source = resolve_source(images, choice)
     base = resolve_base(images, choice)
-    assert isinstance(source.path, Path)  # noqa: S101 - a source is always a folder
     started = time.monotonic()
     say(f"building {name}")
     try:
@@ -49,8 +53,8 @@ def build_image(images: Images, image: Image, choice: Choice, tag: str | None = 
             file=CONTEXT / "Dockerfile",
             target="runtime",
             build_contexts={
-                "base": f"docker-image://{base.reference}",
-                "llama-cpp": str(source.path),
+                "base": f"docker-image://{base.value}",
+                "llama-cpp": str(source.value),
             },
             build_args={
                 "CMAKE_FLAGS": image.cmake_flags,

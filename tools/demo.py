@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     model = models.models["nano"]
     image = build_image(images, images.images["cpu"], choose(options.origin))
-    file = ensure_synthetic(models_dir(), model, "tiny", models.default_quantisation)
+    file = ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
     say("booting the nano profile on synthetic weights")
     with booted(model, file, image=image, synthetic=True) as running:
         show(models, load_corpus(), running.base_url)

@@ -86,18 +86,18 @@ def _git(origin: GitOrigin, folder: Path, timeout: float, *arguments: str) -> Re
             f"{_host(origin.repository)} did not answer within {timeout:.0f} s"
         ) from None
     if result.code != 0:
-        raise _failure(result.stderr, origin)
+        raise git_failure(result.stderr, origin)
     return result
 
 
-def _failure(stderr: str, origin: GitOrigin) -> ToolError:
+def git_failure(stderr: str, origin: GitOrigin) -> ToolError:
     """Turn what git said into the exception that it means."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    host = _host(origin.repository)
     for line in lines:
-        # fatal: unable to access 'ADDRESS': REASON
-        reason = line.rpartition("': ")[2].removeprefix("fatal: ")
+        # fatal: unable to access 'ADDRESS': REASON. The address may hold any word.
+        reason = re.sub(r"^fatal: |unable to access '\S+': |'\S+:\S+'", "", line)
         if _NO_ANSWER.search(reason):
-            host = _host(origin.repository)
             return Unreachable(reason if host in reason else f"{host}: {reason}")
     return ToolError(
         f"{origin.repository} does not give commit {origin.commit} (branch {origin.branch}): "

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from tools.bootstrap import bootstrap_base
 from tools.catalog import (
@@ -44,13 +44,11 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """An input as it was brought here: a source folder, or the reference of a base image."""
+class Resolved(Generic[Origin, Result]):
+    """An input as it was brought here: ``value`` is a source folder or a base's reference."""
 
-    origin: SourceOrigin | BaseOrigin
-    path: Path | None
-    reference: str | None
-    is_first: bool
+    origin: Origin
+    value: Result
 
 
 def add_origin_argument(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +82,7 @@ def choose(options: Sequence[str]) -> Choice:
     return Choice(first_only=FIRST_ONLY in options, names=names)
 
 
-def resolve_source(images: Images, choice: Choice) -> Resolved:
+def resolve_source(images: Images, choice: Choice) -> Resolved[SourceOrigin, Path]:
     """Bring llama.cpp's source tree here and return its folder.
 
     Raises ToolError when no allowed origin can be reached, or one gives something else.
@@ -94,10 +92,10 @@ def resolve_source(images: Images, choice: Choice) -> Resolved:
         return fetch_git(origin) if isinstance(origin, GitOrigin) else fetch_sdist(origin)
 
     origin, path = _first_that_answers("llama.cpp", images.llama_cpp, choice, bring)
-    return Resolved(origin, path, None, origin is images.llama_cpp[0])
+    return Resolved(origin, path)
 
 
-def resolve_base(images: Images, choice: Choice) -> Resolved:
+def resolve_base(images: Images, choice: Choice) -> Resolved[BaseOrigin, str]:
     """Bring the base image into the engine and return its reference.
 
     Raises ToolError when no allowed origin can be reached, or one gives something else.
@@ -107,7 +105,7 @@ def resolve_base(images: Images, choice: Choice) -> Resolved:
         return pull_base(origin) if isinstance(origin, ImageOrigin) else bootstrap_base(origin)
 
     origin, reference = _first_that_answers("the base image", images.base, choice, bring)
-    return Resolved(origin, None, reference, origin is images.base[0])
+    return Resolved(origin, reference)
 
 
 def _first_that_answers(

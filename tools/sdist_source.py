@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -36,8 +37,9 @@ def fetch_sdist(origin: SdistOrigin) -> Path:
     with locked(tree):
         if not tree.exists():
             archive = cache_dir() / "downloads" / f"{origin.project}-{origin.version}.tar.gz"
-            ca_file = pip_setting("cert")
-            url = _find(origin, ca_file)
+            settings = pip_settings()
+            ca_file = settings.get("cert")
+            url = _find(origin, pip_indexes(settings), ca_file)
             download(url, archive, sha256=origin.sha256, size=origin.bytes, ca_file=ca_file)
             top = f"{origin.project.replace('-', '_')}-{origin.version}"
             with archive.open("rb") as content:
@@ -46,10 +48,9 @@ def fetch_sdist(origin: SdistOrigin) -> Path:
     return tree
 
 
-def _find(origin: SdistOrigin, ca_file: str | None) -> str:
-    """Return the address of the file on the first of pip's indexes that has it."""
+def _find(origin: SdistOrigin, indexes: Sequence[str], ca_file: str | None) -> str:
+    """Return the address of the file on the first of the indexes that has it."""
     unreachable = []
-    indexes = pip_indexes()
     with client(ca_file) as http:
         for index in indexes:
             try:
@@ -95,19 +96,29 @@ def _with_credentials(url: str, index: str) -> str:
     return url
 
 
-def pip_indexes() -> list[str]:
+def pip_indexes(settings: Mapping[str, str]) -> list[str]:
     """Return the HTTP package indexes that pip is set to, or the public one."""
-    main = pip_setting("index-url") or PYPI_SIMPLE_ENDPOINT
-    extra = pip_setting("extra-index-url") or ""
+    main = settings.get("index-url", PYPI_SIMPLE_ENDPOINT)
+    extra = settings.get("extra-index-url", "")
     return [url for url in [main, *extra.split()] if url.startswith(("http://", "https://"))]
 
 
-def pip_setting(name: str) -> str | None:
-    """Return one of pip's settings (``index-url``, ``cert``), as `pip install` would take it."""
-    if value := os.environ.get(f"PIP_{name.upper().replace('-', '_')}"):
-        return value
-    settings = parse_pip_config(_pip_config())
-    return settings.get(f"install.{name}") or settings.get(f"global.{name}")
+def pip_settings() -> dict[str, str]:
+    """Return those of pip's settings that matter here, as `pip install` would take them.
+
+    Its environment variables come first, then the sections [install] and [global] of its files.
+    """
+    listed = parse_pip_config(pip_config_listing())
+    settings = {}
+    for name in ("index-url", "extra-index-url", "cert"):
+        value = (
+            os.environ.get(f"PIP_{name.upper().replace('-', '_')}")
+            or listed.get(f"install.{name}")
+            or listed.get(f"global.{name}")
+        )
+        if value:
+            settings[name] = value
+    return settings
 
 
 def parse_pip_config(listing: str) -> dict[str, str]:
@@ -120,7 +131,7 @@ def parse_pip_config(listing: str) -> dict[str, str]:
     return settings
 
 
-def _pip_config() -> str:
+def pip_config_listing() -> str:
     """Return what `pip config list` prints; nothing where this Python has no pip."""
     result = run_bounded([sys.executable, "-m", "pip", "config", "list"], timeout=60)
     return result.stdout if result.code == 0 else ""

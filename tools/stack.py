@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,8 @@ def up(client: DockerClient, model: Model, environment: Mapping[str, str]) -> Ru
 
 def _up_failure(said: str, environment: Mapping[str, str]) -> ToolError:
     text = said.strip()
+    if "Cannot connect to the Docker daemon" in text:
+        return ToolError(f"no Docker Engine answers; run `nox -s engine` ({text})")
     if "already allocated" in text or "address already in use" in text:
         port = environment.get("JINA_PORT", str(CONTAINER_PORT))
         return ToolError(
@@ -104,8 +106,7 @@ def wait_until_healthy(client: DockerClient, container: Container) -> None:
             return
         if state.status in ("exited", "dead", "restarting") or container.restart_count:
             raise ToolError(
-                f"the server ended with exit code {state.exit_code} before it was healthy:\n"
-                f"{log_tail(client, container)}"
+                f"the server ended before it was healthy:\n{log_tail(client, container)}"
             )
         if time.monotonic() > deadline:
             raise ToolError(
@@ -169,9 +170,14 @@ def booted(
     }
     try:
         yield up(client, model, environment)
-    finally:
+    except BaseException:
         if not keep:
-            down(client)
+            # Why it failed matters more than that tidying up may fail for the same reason.
+            with suppress(ToolError):
+                down(client)
+        raise
+    if not keep:
+        down(client)
 
 
 def down(client: DockerClient) -> None:

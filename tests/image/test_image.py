@@ -149,8 +149,16 @@ def test_every_variable_that_compose_sets_is_one_the_server_knows(image: str) ->
     known = server_variables(image)
     for model in load_models().models:
         rendered = run_docker(
-            ["compose", "-f", "compose/compose.yaml", "--profile", model, "config",
-             "--format", "json"],
+            [
+                "compose",
+                "-f",
+                "compose/compose.yaml",
+                "--profile",
+                model,
+                "config",
+                "--format",
+                "json",
+            ],
             timeout=60,
         )
         assert rendered.returncode == 0, rendered.stderr

@@ -40,25 +40,28 @@ class Client:
         return self._http.request(method, path, **options)
 
     def embeddings(self, inputs: Input | Sequence[Input], **fields: Any) -> dict[str, Any]:
-        """The whole body that ``/v1/embeddings`` answers; ``fields`` go into the request."""
-        response = self.request("POST", "/v1/embeddings", json={"input": inputs, **fields})
-        return _json(response)
+        """Return the body that ``/v1/embeddings`` answers; ``fields`` go into the request."""
+        body: dict[str, Any] = _json(
+            self.request("POST", "/v1/embeddings", json={"input": inputs, **fields})
+        )
+        return body
 
     def embed(self, inputs: Sequence[Input], **fields: Any) -> NDArray[np.float32]:
-        """The vectors of a list of inputs, one row each, in the order of the answer."""
+        """Return the vectors of a list of inputs, one row each, in the order of the answer."""
         return vectors(self.embeddings(inputs, **fields))
 
     def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
-        """The tokens of a text, by default with those that the model adds by itself."""
-        body = {"content": text, "add_special": add_special}
-        return _json(self.request("POST", "/tokenize", json=body))["tokens"]
+        """Return the tokens of a text, by default with those that the model adds by itself."""
+        request = {"content": text, "add_special": add_special}
+        tokens: list[int] = _json(self.request("POST", "/tokenize", json=request))["tokens"]
+        return tokens
 
     def models(self) -> list[str]:
-        """The names that ``/v1/models`` lists."""
+        """Return the names that ``/v1/models`` lists."""
         return [model["id"] for model in _json(self.request("GET", "/v1/models"))["data"]]
 
     def metrics(self) -> dict[str, float]:
-        """The samples of ``/metrics`` that carry no labels, by name."""
+        """Return the samples of ``/metrics`` that carry no labels, by name."""
         response = self.request("GET", "/metrics")
         assert response.status_code == 200, describe(response)
         samples = [line.split() for line in response.text.splitlines()]
@@ -70,7 +73,7 @@ class Client:
 
 
 def vectors(body: dict[str, Any]) -> NDArray[np.float32]:
-    """The vectors in an answer of ``/v1/embeddings``, as float or as base64."""
+    """Return the vectors in an answer of ``/v1/embeddings``, as float or as base64."""
     return np.array([_vector(item["embedding"]) for item in body["data"]], dtype=np.float32)
 
 
@@ -81,7 +84,7 @@ def _vector(embedding: str | list[float]) -> NDArray[np.float32]:
 
 
 def describe(response: httpx.Response) -> str:
-    """What was asked and answered, for an assertion's message."""
+    """Say what was asked and answered, for an assertion's message."""
     request = response.request
     return f"{request.method} {request.url.path}: {response.status_code} {response.text[:400]}"
 

@@ -84,7 +84,7 @@ class FileServer(ThreadingHTTPServer):
         return self.url + path
 
     def handle_error(self, *_: object) -> None:
-        """A client that goes away in the middle is what some tests are about."""
+        """Say nothing: a client that goes away in the middle is what some tests are about."""
 
 
 @contextmanager

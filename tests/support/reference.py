@@ -168,5 +168,5 @@ def _attend(q: Array, k: Array, v: Array, causal: bool) -> Array:
 
 
 def _silu(x: Array) -> Array:
-    """x * sigmoid(x), written with tanh so that a large -x does not overflow."""
+    """X * sigmoid(x), written with tanh so that a large -x does not overflow."""
     return x * (np.float32(0.5) + np.float32(0.5) * np.tanh(x / 2))

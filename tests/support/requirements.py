@@ -6,7 +6,7 @@ import pytest
 
 
 def required(config: pytest.Config) -> set[str]:
-    """The names given to ``--require``, a list separated by commas."""
+    """Return the names given to ``--require``, a list separated by commas."""
     return {name.strip() for name in (config.getoption("--require") or "").split(",")} - {""}
 
 

@@ -11,7 +11,8 @@ Vectors = NDArray[np.float64]
 def normalise(vectors: ArrayLike) -> Vectors:
     """Scale each row to length 1."""
     rows = np.asarray(vectors, dtype=np.float64)
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    lengths: Vectors = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / lengths
 
 
 def truncate(vectors: ArrayLike, dims: int) -> Vectors:
@@ -20,24 +21,26 @@ def truncate(vectors: ArrayLike, dims: int) -> Vectors:
 
 
 def cosine(first: ArrayLike, second: ArrayLike) -> Vectors:
-    """The cosine of each row of ``first`` with the same row of ``second``."""
-    return np.sum(normalise(first) * normalise(second), axis=-1)
+    """Return the cosine of each row of ``first`` with the same row of ``second``."""
+    products: Vectors = np.sum(normalise(first) * normalise(second), axis=-1)
+    return products
 
 
 def cosines(queries: ArrayLike, documents: ArrayLike) -> Vectors:
-    """The cosine of every query (a row of the answer) with every document (a column)."""
+    """Return the cosine of every query (a row of the answer) with every document (a column)."""
     return normalise(queries) @ normalise(documents).T
 
 
 def nearest(queries: ArrayLike, documents: ArrayLike) -> list[int]:
-    """For each query, the number of the document with the highest cosine."""
+    """Return, for each query, the number of the document with the highest cosine."""
     return [int(best) for best in cosines(queries, documents).argmax(axis=1)]
 
 
 def margins(queries: ArrayLike, documents: ArrayLike, right: list[int]) -> Vectors:
-    """For each query, the cosine of its right document minus that of the best wrong one."""
+    """Return, for each query, how far its right document leads the best wrong one."""
     table = cosines(queries, documents)
     rows = np.arange(len(right))
     found = table[rows, right].copy()
     table[rows, right] = -np.inf
-    return found - table.max(axis=1)
+    best_wrong: Vectors = table.max(axis=1)
+    return found - best_wrong

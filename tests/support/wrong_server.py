@@ -14,6 +14,7 @@ import threading
 import unicodedata
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -64,6 +65,7 @@ FAULTS = frozenset(
         "dimensions not normalised",
         "concurrent answers swapped",
         "another model's name",
+        "synthetic weights unnamed",
         "answers under another model's name",
         # the refusals
         "errors are 500",
@@ -83,7 +85,7 @@ FAULTS = frozenset(
 )
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A request that the server refuses, and why."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
@@ -92,12 +94,12 @@ class Refusal(Exception):
         self.body = {"error": {"code": status, "type": kind, "message": message}}
 
 
-def bad_request(message: str) -> Refusal:
-    return Refusal(400, "invalid_request_error", message)
+def bad_request(message: str) -> RefusalError:
+    return RefusalError(400, "invalid_request_error", message)
 
 
 def tokenize(text: str) -> list[int]:
-    """One token a word or sign."""
+    """Return one token a word or sign."""
     return [zlib.crc32(each.lower().encode()) % END for each in re.findall(r"\w+|\W", text)]
 
 
@@ -113,10 +115,15 @@ def weight(token: int) -> float:
     return 16.0 if token in _SEARCHED and count == 1 else 4.0 / (1 + count)
 
 
+def _random_vector(seed: int, dims: int) -> Vector:
+    vector: Vector = np.random.default_rng(seed).standard_normal(dims) / np.sqrt(dims)
+    return vector
+
+
 @cache
 def direction(token: int, dims: int) -> Vector:
-    """The random direction that belongs to a token."""
-    return np.random.default_rng(token).standard_normal(dims) / np.sqrt(dims)
+    """Return the random direction that belongs to a token."""
+    return _random_vector(token, dims)
 
 
 def unit(vector: Vector) -> Vector:
@@ -124,9 +131,29 @@ def unit(vector: Vector) -> Vector:
 
 
 def noise(tokens: list[int], dims: int) -> Vector:
-    """A random vector of about length 1, always the same for the same tokens."""
+    """Return a random vector of about length 1, always the same for the same tokens."""
     seed = zlib.crc32(np.array(tokens).tobytes())
-    return np.random.default_rng(seed).standard_normal(dims) / np.sqrt(dims)
+    return _random_vector(seed, dims)
+
+
+_CHANCE = np.random.default_rng(0)
+
+#: The faults that spoil a finished vector, and how; most do not look at it.
+SPOILT: dict[str, Callable[[Vector, list[int]], Vector]] = {
+    "wrong dims": lambda vector, _: unit(vector[: len(vector) // 2]),
+    "unnormalised": lambda vector, _: 2.0 * vector,
+    "constant": lambda vector, _: unit(np.ones(len(vector))),
+    "zeros": lambda vector, _: np.zeros(len(vector)),
+    "nan": lambda vector, _: np.full(len(vector), np.nan),
+    "not deterministic": lambda vector, _: unit(
+        vector + 0.1 * unit(_CHANCE.standard_normal(len(vector)))
+    ),
+    "imprecise": lambda vector, tokens: unit(vector + 0.06 * noise(tokens, len(vector))),
+    "retrieval broken": lambda vector, tokens: unit(noise(tokens, len(vector))),
+    "leading numbers meaningless": lambda vector, tokens: unit(
+        np.concatenate([noise(tokens, len(vector))[:32], vector[32:]])
+    ),
+}
 
 
 class ToyModel:
@@ -152,7 +179,7 @@ class ToyModel:
             )
 
     def tokens(self, text: str) -> list[int]:
-        """What the model makes of a text, the end token included."""
+        """Return what the model makes of a text, the end token included."""
         match self.fault:
             case "ASCII only":
                 text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
@@ -163,35 +190,13 @@ class ToyModel:
         return [*tokenize(text), END]
 
     def embed(self, tokens: list[int]) -> Vector:
-        """The vector of one input."""
-        dims = self.model.dims
-        match self.fault:
-            case "prefix blind" if tokens[0] in tokenize("Query Document"):
-                tokens = tokens[3:]
-            case "beginning cut off":
-                tokens = tokens[-2048:]
-            case "retrieval broken":
-                return unit(noise(tokens, dims))
-            case "zeros":
-                return np.zeros(dims)
-            case "nan":
-                return np.full(dims, np.nan)
-            case "constant":
-                return unit(np.ones(dims))
+        """Return the vector of one input."""
+        if self.fault == "prefix blind" and tokens[0] in tokenize("Query Document"):
+            tokens = tokens[3:]
+        if self.fault == "beginning cut off":
+            tokens = tokens[-2048:]
         vector = self._right(tokens)
-        match self.fault:
-            case "wrong dims":
-                return unit(vector[: dims // 2])
-            case "unnormalised":
-                return 2.0 * vector
-            case "not deterministic":
-                return unit(vector + 0.1 * unit(self.random.standard_normal(dims)))
-            case "imprecise":
-                return unit(vector + 0.06 * noise(tokens, dims))
-            case "leading numbers meaningless":
-                vector[:32] = noise(tokens, 32) * np.sqrt(32 / dims)
-                return unit(vector)
-        return vector
+        return SPOILT[self.fault](vector, tokens) if self.fault in SPOILT else vector
 
     def _right(self, tokens: list[int]) -> Vector:
         if tuple(tokens) in self.card and self.fault != "mean pooling":
@@ -223,8 +228,10 @@ class WrongServer:
         self.model = model
         self.fault = fault
         self.toy = ToyModel(model, fault)
-        self.name = f"jina-embeddings-v5-text-{model.name}-retrieval" + "-synthetic" * synthetic
         self.synthetic = synthetic
+        self.name = f"jina-embeddings-v5-text-{model.name}-retrieval"
+        if synthetic and fault != "synthetic weights unnamed":
+            self.name += "-synthetic"
         self.prompt_tokens = 0
         self.refused_before = False
         self.swapped: list[list[Vector]] = []
@@ -242,7 +249,7 @@ class WrongServer:
         self._thread.join()
 
     def described(self, model_file: Any = None) -> Server:
-        """This server as the checks know one."""
+        """Return what the checks want to know of this server."""
         return Server(
             base_url=f"http://127.0.0.1:{self._http.server_port}",
             model=self.model,
@@ -253,7 +260,7 @@ class WrongServer:
         )
 
     def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | str:
-        """What a request is answered, as JSON or as text; raises Refusal."""
+        """Return what answers a request, as JSON or as text; raises RefusalError."""
         match method, path:
             case "GET", "/health" if self.fault != "never healthy":
                 return {"status": "ok"}
@@ -270,10 +277,10 @@ class WrongServer:
             case "POST", "/v1/embeddings":
                 return self.embeddings(body)
             case "GET", "/health":
-                raise Refusal(503, "unavailable_error", "Loading model")
+                raise RefusalError(503, "unavailable_error", "Loading model")
         if self.fault == "bad requests accepted":
             return {}
-        raise Refusal(404, "not_found_error", f"nothing answers {method} {path}")
+        raise RefusalError(404, "not_found_error", f"nothing answers {method} {path}")
 
     def embeddings(self, body: bytes) -> dict[str, Any]:
         request = self.parse(body)
@@ -309,7 +316,7 @@ class WrongServer:
         }
 
     def parse(self, body: bytes) -> dict[str, Any]:
-        """The request, refused where a field is not as it must be."""
+        """Return the request, refused where a field is not as it must be."""
         try:
             request = json.loads(body)
         except ValueError as error:
@@ -326,7 +333,7 @@ class WrongServer:
         return request
 
     def split(self, given: Any) -> list[Any]:
-        """The request's input as a list of single inputs."""
+        """Return the request's input as a list of single inputs."""
         if isinstance(given, str) and self.fault == "strings split into words":
             return given.split()
         if isinstance(given, str) or (_is_token_array(given) and given):
@@ -336,7 +343,7 @@ class WrongServer:
         return given
 
     def read(self, given: Any) -> list[int]:
-        """The tokens of a single input."""
+        """Return the tokens of a single input."""
         if isinstance(given, str):
             tokens = self.toy.tokens(given)
         elif not _is_token_array(given) or not given:
@@ -348,21 +355,21 @@ class WrongServer:
         if not 0 <= min(tokens) <= max(tokens) <= END:
             raise bad_request("a token is outside of the vocabulary")
         if self.fault == "micro-batch of 512" and len(tokens) > 512:
-            raise Refusal(500, "server_error", "too large to process")
+            raise RefusalError(500, "server_error", "too large to process")
         limit = self.model.context - (self.fault == "context refused")
         if len(tokens) > limit and self.fault != "more than context accepted":
             raise bad_request(f"{len(tokens)} tokens exceed the context of {limit}")
         return tokens
 
     def shorten(self, vector: Vector, dimensions: int) -> Vector:
-        """The vector at the requested size."""
+        """Return the vector at the requested size."""
         if dimensions == self.model.dims or self.fault == "dimensions ignored":
             return vector
         short = vector[:dimensions]
         return short if self.fault == "dimensions not normalised" else unit(short)
 
     def swap(self, vectors: list[Vector]) -> list[Vector]:
-        """The answer of the next request to arrive, if one comes while this one waits."""
+        """Return the answer of the next request to arrive, if one comes while this one waits."""
         with self.arrival:
             mine = len(self.swapped)
             self.swapped.append(vectors)
@@ -371,7 +378,7 @@ class WrongServer:
             return self.swapped[min(mine + 1, len(self.swapped) - 1)]
 
     def encode(self, vector: Vector, encoding: str) -> list[float | None] | str:
-        """The vector as JSON carries it; JSON has no NaN, and llama-server writes null."""
+        """Write the vector as JSON carries it, which has no NaN: llama-server writes null."""
         if encoding == "base64":
             form = "<f8" if self.fault == "base64 of float64" else "<f4"
             return base64.b64encode(vector.astype(form).tobytes()).decode()
@@ -379,12 +386,12 @@ class WrongServer:
         return [None if np.isnan(number) else number for number in numbers]
 
     def handle(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any] | str]:
-        """The status and the body that answer a request, a refusal being one of them."""
+        """Return the status and the body that answer a request, refusals too."""
         if self.fault == "broken after an error" and self.refused_before:
             return 500, "broken since an earlier request"
         try:
             return 200, self.answer(method, path, body)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             self.refused_before = True
             match self.fault:
                 case "bad requests accepted":
@@ -411,19 +418,20 @@ def _handler(server: WrongServer) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
         wbufsize = -1
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self._do("GET")
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             self._do("POST")
 
         def _do(self, method: str) -> None:
             length = int(self.headers.get("Content-Length", 0))
             status, body = server.handle(method, self.path, self.rfile.read(length))
-            is_text = isinstance(body, str)
-            content = (body if is_text else json.dumps(body)).encode()
+            text = body if isinstance(body, str) else json.dumps(body)
+            kind = "text/plain" if text is body else "application/json"
+            content = text.encode()
             self.send_response(status)
-            self.send_header("Content-Type", "text/plain" if is_text else "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -160,11 +160,11 @@ def test_a_transfer_that_never_gets_further_is_unreachable(
 ) -> None:
     url = server.put("/file", Answer(BODY, honours_range=False, send_only=100_000))
 
-    with pytest.raises(Unreachable, match="127.0.0.1"):
+    with pytest.raises(Unreachable, match="broke off"):
         bring(url, target)
 
     assert not target.exists()
-    assert len(server.requests) == 5  # the first got further than nothing, then four did not
+    assert len(server.requests) == 4  # three retries
 
 
 def test_a_busy_server_is_asked_again(server: FileServer, target: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_host_without_an_address_is_unreachable(
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
 
-    with pytest.raises(Unreachable, match="could not resolve weights.invalid"):
+    with pytest.raises(Unreachable, match=r"could not resolve weights\.invalid"):
         bring("http://weights.invalid/file", target)
 
 
@@ -238,7 +238,7 @@ def test_a_closed_port_is_unreachable(target: Path) -> None:
 
 
 def test_a_server_without_tls_is_unreachable(server: FileServer, target: Path) -> None:
-    with pytest.raises(Unreachable, match="no TLS with 127.0.0.1"):
+    with pytest.raises(Unreachable, match="no TLS with"):
         bring(server.url.replace("http:", "https:") + "/file", target)
 
 
@@ -269,7 +269,7 @@ def test_an_error_does_not_print_credentials(server: FileServer, target: Path) -
 
 def test_a_folder_that_cannot_be_made_is_said(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
-    with pytest.raises(ToolError, match="cannot write .*taken"):
+    with pytest.raises(ToolError, match=r"cannot write .*taken"):
         bring(server.put("/file", Answer(BODY)), tmp_path / "taken" / "file")
 
 
@@ -288,9 +288,10 @@ def test_ctrl_c_leaves_only_a_part_which_is_resumed(
     monkeypatch: pytest.MonkeyPatch, server: FileServer, target: Path
 ) -> None:
     url = server.put("/file", Answer(BODY))
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr("tools.downloads._Transfer._count", interrupted_after(200_000))
-        bring(url, target)
+        with pytest.raises(KeyboardInterrupt):
+            bring(url, target)
     assert [path.name for path in target.parent.iterdir()] == [part_of(target).name]
     left = part_of(target).stat().st_size
 

@@ -9,7 +9,7 @@ import openai
 
 from tests.contract.checks.check import Check
 from tests.contract.checks.inputs import different_texts, same
-from tests.support.client import Client, describe, vectors
+from tests.support.client import Client, Input, describe, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine, nearest, truncate
 
@@ -45,27 +45,27 @@ def fields(server: Server, client: Client) -> None:
 
 
 def model_named_in_request(_server: Server, client: Client) -> None:
-    """A request that names the served model is answered in that model's name."""
+    """Naming the served model in a request is answered in that model's name."""
     name = client.models()[0]
     assert client.embeddings("a text", model=name)["model"] == name
 
 
 def single_string(server: Server, client: Client) -> None:
-    """A bare string is one input: the same vector as a list of that string."""
+    """Bare strings are one input: the same vector as a list of that string."""
     body = client.embeddings(TEXT)
     assert len(body["data"]) == 1
     assert cosine(vectors(body), client.embed([TEXT])).min() >= same(server)
 
 
 def token_array(server: Server, client: Client) -> None:
-    """A bare list of token ids is one input: the same vector as the text they came from."""
+    """Token ids in a bare list are one input: the same vector as the text they came from."""
     body = client.embeddings(client.tokenize(TEXT))
     assert len(body["data"]) == 1
     assert cosine(vectors(body), client.embed([TEXT])).min() >= same(server)
 
 
 def list_of_token_arrays(server: Server, client: Client) -> None:
-    """A list of token arrays gives the vectors of their texts, in order."""
+    """Several token arrays give the vectors of their texts, in order."""
     texts = different_texts(3)
     by_tokens = client.embed([client.tokenize(text) for text in texts])
     assert cosine(by_tokens, client.embed(texts)).min() >= same(server)
@@ -88,7 +88,7 @@ def batch_in_order(server: Server, client: Client, size: int) -> None:
     assert cosine(vectors(body), alone).min() >= same(server)
 
 
-def base64_equals_float(server: Server, client: Client) -> None:
+def base64_equals_float(_server: Server, client: Client) -> None:
     """base64 carries the very numbers of the float form: float32, little-endian."""
     as_float = client.embeddings(TEXT, encoding_format="float")
     as_base64 = client.embeddings(TEXT, encoding_format="base64")
@@ -105,7 +105,7 @@ def _openai(server: Server) -> openai.OpenAI:
 
 
 def openai_client(server: Server, client: Client) -> None:
-    """The official client works, with its own default encoding (base64) and with floats."""
+    """OpenAI's client works, with its own default encoding (base64) and with floats."""
     texts = different_texts(3)
     expected = client.embed(texts)
     model = client.models()[0]
@@ -122,7 +122,7 @@ def openai_client(server: Server, client: Client) -> None:
 
 
 def openai_client_error(server: Server, client: Client) -> None:
-    """The official client recognises a refusal and can read its message."""
+    """OpenAI's client recognises a refusal and can read its message."""
     with _openai(server) as official:
         try:
             official.embeddings.create(
@@ -140,7 +140,7 @@ def openai_client_error(server: Server, client: Client) -> None:
 
 
 def elasticsearch_request(server: Server, client: Client) -> None:
-    """What Elasticsearch's openai service sends is understood: list, model, base64, user."""
+    """Elasticsearch's openai service is understood: it sends list, model, base64 and user."""
     texts = different_texts(2)
     request = {"model": "jina-embeddings-v5-text", "encoding_format": "base64", "user": "elastic"}
     body = client.embeddings(texts, **request)
@@ -150,19 +150,21 @@ def elasticsearch_request(server: Server, client: Client) -> None:
 
 
 def usage_counts_tokens(_server: Server, client: Client) -> None:
-    """usage counts what ``/tokenize`` counts, the added end token included, over the batch."""
+    """Usage counts what ``/tokenize`` counts, the added end token included, over the batch."""
     texts = ["one", "two words", *different_texts(5)]
+    tokens = client.tokenize(TEXT)
     counts = [len(client.tokenize(text)) for text in texts]
     assert min(counts) >= 2, "the model ends each text with a token of its own"
     for text, count in zip(texts, counts, strict=True):
         assert client.embeddings(text)["usage"]["prompt_tokens"] == count
-    usage = client.embeddings([*texts, client.tokenize(TEXT)])["usage"]
-    total = sum(counts) + len(client.tokenize(TEXT))
+    together: list[Input] = [*texts, tokens]
+    usage = client.embeddings(together)["usage"]
+    total = sum(counts) + len(tokens)
     assert usage == {"prompt_tokens": total, "total_tokens": total}
 
 
 def text_form(server: Server, client: Client, text: str, neighbour: str) -> None:
-    """An unusual text is embedded whole: it is not taken for its neighbour."""
+    """Unusual texts are embedded whole: none is taken for its neighbour."""
     body = client.embeddings([text, neighbour])
     found = vectors(body)
     assert found.shape == (2, server.model.dims)
@@ -189,9 +191,7 @@ def dimensions_from_clients(server: Server, client: Client) -> None:
     dims = server.model.matryoshka[-2]
     assert client.embed([TEXT], dimensions=dims, encoding_format="base64").shape == (1, dims)
     with _openai(server) as official:
-        answer = official.embeddings.create(
-            model=client.models()[0], input=TEXT, dimensions=dims
-        )
+        answer = official.embeddings.create(model=client.models()[0], input=TEXT, dimensions=dims)
     assert len(answer.data[0].embedding) == dims
 
 

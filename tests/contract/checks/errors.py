@@ -65,7 +65,7 @@ BAD_REQUESTS = {
 
 
 def assert_refused(response: httpx.Response) -> None:
-    """A 4xx whose JSON body says why, in OpenAI's form."""
+    """Expect a 4xx whose JSON body says why, in OpenAI's form."""
     answer = describe(response)
     assert 400 <= response.status_code < 500, answer
     assert response.headers["content-type"].startswith("application/json"), answer
@@ -78,13 +78,14 @@ def assert_refused(response: httpx.Response) -> None:
 
 
 def send(client: Client, bad: BadRequest) -> httpx.Response:
+    """Send a bad request and return the answer."""
     return client.request(
         bad.method, bad.path, content=bad.body, headers={"Content-Type": "application/json"}
     )
 
 
 def refused(_server: Server, client: Client, bad: BadRequest) -> None:
-    """The request is refused with a reason."""
+    """Bad requests are refused with a reason."""
     assert_refused(send(client, bad))
 
 

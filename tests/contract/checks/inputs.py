@@ -19,18 +19,18 @@ SAME = {"F16": 0.9999, "Q8_0": 0.999, "Q4_K_M": 0.999}
 
 
 def same(server: Server) -> float:
-    """The least cosine at which two of this server's vectors are the same but for rounding."""
+    """Return the least cosine at which two of the server's vectors differ by rounding only."""
     return SAME[server.quantisation]
 
 
 def different_texts(count: int) -> list[str]:
-    """``count`` short texts, each of other words of the corpus, always the same ones."""
+    """Return ``count`` short texts, each of other words of the corpus, always the same ones."""
     words = sorted({word for each in CORPUS.documents for word in each.text.split()})
     return [" ".join(random.Random(seed).sample(words, 8)) for seed in range(count)]
 
 
 def token_array(client: Client, length: int) -> list[int]:
-    """An input of exactly ``length`` tokens that ends as the model's own inputs do.
+    """Return an input of exactly ``length`` tokens that ends as the model's own inputs do.
 
     The tokens are the corpus's own, in random order: prose repeated would hide a model that
     forgets where a token stands.

@@ -22,12 +22,12 @@ LENGTHS = (1, 2, 16, 127, 512, 1000, 2000)
 
 @cache
 def reference(model_file: Path) -> Reference:
-    """The reference for a file, which takes seconds to load."""
+    """Load the reference for a file once; it can take seconds."""
     return Reference(model_file)
 
 
 def agrees_with_reference(server: Server, client: Client, length: int) -> None:
-    """The server's vector of an input of ``length`` tokens is the reference's."""
+    """Every input of ``length`` tokens has the reference's vector."""
     assert server.model_file is not None
     tokens = token_array(client, length)
     expected = reference(server.model_file).embed_tokens(tokens)

@@ -27,7 +27,7 @@ CARD_SIMILARITIES = {
 
 
 def model_card_similarities(server: Server, client: Client) -> None:
-    """The similarities that the model card prints.
+    """Its own example has the similarities that the model card prints.
 
     The card computed them in bfloat16 and this server in its quantisation, so they agree to
     less than four digits: within half the smallest gap between two of them, so that the order
@@ -41,7 +41,7 @@ def model_card_similarities(server: Server, client: Client) -> None:
 
 
 def searches(_server: Server, client: Client) -> None:
-    """The README's searches find their documents, though they share no telling word."""
+    """Every search finds its document, though it shares no telling word with it."""
     queries = embed_queries(client, [search.text for search in CORPUS.searches])
     assert nearest(queries, embed_documents(client)) == RIGHT
 

@@ -19,23 +19,23 @@ RIGHT = [[each.id for each in CORPUS.documents].index(search.finds) for search i
 
 
 def embed_documents(client: Client) -> NDArray[np.float32]:
-    """The vectors of the corpus's documents, with the document prefix."""
+    """Embed the corpus's documents, with the document prefix."""
     return client.embed([PREFIXES.document_prefix + each.text for each in CORPUS.documents])
 
 
 def embed_queries(client: Client, texts: list[str]) -> NDArray[np.float32]:
-    """The vectors of searches, with the query prefix."""
+    """Embed searches, with the query prefix."""
     return client.embed([PREFIXES.query_prefix + text for text in texts])
 
 
 def prefix_asymmetry(server: Server, client: Client) -> None:
-    """The same text as a query and as a document has two vectors."""
+    """Each text has one vector as a query and another as a document."""
     texts = [document.text for document in CORPUS.documents]
     assert cosine(embed_queries(client, texts), embed_documents(client)).max() < same(server)
 
 
 def lexical_searches(_server: Server, client: Client) -> None:
-    """A search that shares a document's rare words finds it."""
+    """Every search that shares a document's rare words finds it."""
     queries = embed_queries(client, [search.lexical for search in CORPUS.searches])
     assert nearest(queries, embed_documents(client)) == RIGHT
 
@@ -45,7 +45,7 @@ def matryoshka(server: Server, client: Client) -> None:
 
     The right document stays first. And the cosines of all searches with all documents move no
     more than d numbers drawn at random from D would move them: the standard deviation of such
-    a sample's cosine is sqrt((1/d - 1/D)) for unit vectors of independent numbers. Twice that is
+    a sample's cosine is sqrt(1/d - 1/D) for unit vectors of independent numbers. Twice that is
     allowed, because a trained vector's leading numbers carry more than their share. What moves
     all of a search's cosines alike changes no ranking, so each search's mean is taken off first.
     """

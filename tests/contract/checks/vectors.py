@@ -47,7 +47,7 @@ def distinct(server: Server, client: Client) -> None:
 
 
 def deterministic(server: Server, client: Client) -> None:
-    """The same request has the same answer, now and after other requests."""
+    """Each request has the same answer again, even after other requests."""
     texts = different_texts(3)
     first = client.embed(texts)
     client.embed(different_texts(20))
@@ -55,7 +55,7 @@ def deterministic(server: Server, client: Client) -> None:
 
 
 def batch_equals_single(server: Server, client: Client) -> None:
-    """A text has the same vector alone and between shorter and longer neighbours."""
+    """Texts have the same vector alone and between shorter and longer neighbours."""
     text = different_texts(1)[0]
     everything = " ".join(document.text for document in CORPUS.documents)
     batch = client.embed(["a", everything, text, "\n", everything])

@@ -1,0 +1,131 @@
+"""The stack: what a person is told when a profile does not come up, and that it is tidied up."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.containers import docker
+from tools.catalog import Model, load_models
+from tools.docker_client import docker_client
+from tools.errors import ToolError
+from tools.fetch import models_dir
+from tools.stack import booted, down
+from tools.synthetic import ensure_synthetic
+
+NANO = load_models().models["nano"]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Path:
+    return ensure_synthetic(models_dir(), NANO, "tiny", "Q8_0")
+
+
+def containers_of(model: Model) -> set[str]:
+    """The ids of all containers, running or not, that some test's stack of a model made."""
+    named = ["--filter", f"label=com.docker.compose.service={model.name}"]
+    return set(docker("ps", "--all", "--quiet", *named).split())
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(engine: None) -> object:
+    before = containers_of(NANO)
+    yield
+    # Another worker's stack may have come or gone meanwhile; those of this worker's are ours.
+    assert {c for c in containers_of(NANO) - before if _mine(c)} == set()
+
+
+def _mine(container: str) -> bool:
+    mounts = docker("inspect", "--format", "{{range .Mounts}}{{.Source}}{{end}}", container)
+    return "pytest-" in mounts
+
+
+def test_a_server_that_dies_is_reported_at_once_with_its_log(image: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    file = tmp_path / "garbage.gguf"
+    file.write_bytes(b"not a GGUF file" * 1000)
+    file.chmod(0o644)
+    with (
+        pytest.raises(ToolError, match="ended before it was healthy") as fault,
+        booted(NANO, file, image=image, synthetic=True),
+    ):
+        pytest.fail("it came up")
+    assert "invalid magic" in str(fault.value)
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do(
+    image: str, tiny: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / tiny.name
+    file.write_bytes(tiny.read_bytes())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with (
+            pytest.raises(ToolError, match=rf"port {port} is taken.*JINA_PORT"),
+            booted(NANO, file, image=image, synthetic=True, variables={"JINA_PORT": port}),
+        ):
+            pytest.fail("it came up")
+
+
+def test_an_image_that_is_not_there_is_said(tiny: Path, engine: None) -> None:
+    with (
+        pytest.raises(ToolError, match="`nox -s build` makes it"),
+        booted(NANO, tiny, image="jina-embeddings-v5:nowhere", synthetic=True),
+    ):
+        pytest.fail("it came up")
+
+
+def test_a_folder_that_is_not_there_is_named(image: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ToolError, match="nowhere"),
+        booted(NANO, tmp_path / "nowhere" / "x.gguf", image=image, synthetic=True),
+    ):
+        pytest.fail("it came up")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_engine_that_does_not_answer_is_said(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, engine: None
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        with (
+            pytest.raises(ToolError, match="nox -s engine"),
+            booted(NANO, tiny, image="any", synthetic=True),
+        ):
+            pytest.fail("it came up")
+
+
+def test_the_name_says_that_weights_are_synthetic_and_the_end_tidies_up(
+    image: str, tiny: Path
+) -> None:
+    with booted(NANO, tiny, image=image, synthetic=True) as running:
+        name = httpx.get(f"{running.base_url}/v1/models", trust_env=False).json()["data"][0]["id"]
+        assert name == "jina-embeddings-v5-text-nano-synthetic"
+    assert running.container_id[:12] not in containers_of(NANO)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{running.base_url}/health", trust_env=False)
+
+
+def test_a_failing_test_does_not_leave_its_stack(image: str, tiny: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), booted(NANO, tiny, image=image, synthetic=True) as it:
+        raise KeyboardInterrupt
+    assert it.container_id[:12] not in containers_of(NANO)
+
+
+def test_stopping_what_is_not_there_does_nothing(engine: None) -> None:
+    down(docker_client(project="jina-embeddings-v5-nobody"))
+
+
+def test_keep_leaves_it_running(image: str, tiny: Path) -> None:
+    with booted(NANO, tiny, image=image, synthetic=True, keep=True) as running:
+        pass
+    try:
+        assert httpx.get(f"{running.base_url}/health", trust_env=False).status_code == 200
+    finally:
+        docker("rm", "--force", running.container_id)

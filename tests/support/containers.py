@@ -1,0 +1,87 @@
+"""A single container of the image, outside compose, for as long as a test needs it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tools.docker_client import run_docker
+
+#: Seconds in which a container on tiny weights must have become healthy or have ended; a boot
+#: takes about one, the rest is for a machine that is busy with other tests.
+BOOT_SECONDS = 120.0
+
+
+def docker(*arguments: str, timeout: float = 60) -> str:
+    """Run a docker command that must succeed and return what it printed."""
+    result = run_docker(arguments, timeout=timeout)
+    assert result.returncode == 0, f"docker {' '.join(arguments)}: {result.stderr}"
+    return result.stdout.strip()
+
+
+def inspect(container: str) -> dict[str, Any]:
+    """Everything the engine knows of a container."""
+    return dict(json.loads(docker("inspect", container))[0])
+
+
+def logs(container: str) -> str:
+    """What a container has printed so far."""
+    result = run_docker(["logs", container], timeout=60)
+    return result.stdout + result.stderr
+
+
+@contextmanager
+def started(
+    image: str, *, options: Sequence[str] = (), arguments: Sequence[str] = ()
+) -> Iterator[str]:
+    """Start a container, yield its id, and remove it at the end whatever happened."""
+    container = docker(
+        "run", "--detach", "--publish", "127.0.0.1::8080", *options, image, *arguments
+    )
+    try:
+        yield container
+    finally:
+        run_docker(["rm", "--force", "--volumes", container], timeout=60)
+
+
+def with_model(file: Path) -> list[str]:
+    """Options that make a container serve ``file``."""
+    return [
+        "--volume",
+        f"{file.parent.resolve()}:/models:ro",
+        "--env",
+        f"LLAMA_ARG_MODEL=/models/{file.name}",
+    ]
+
+
+def base_url(container: str, port: int = 8080) -> str:
+    """Where a container's published port answers."""
+    return f"http://{docker('port', container, f'{port}/tcp').splitlines()[0]}"
+
+
+def wait_for_health(container: str, wanted: str) -> list[str]:
+    """Wait until the health is ``wanted``; every different state that was seen, in order.
+
+    Fails at once when the container ended.
+    """
+    seen: list[str] = []
+    deadline = time.monotonic() + BOOT_SECONDS
+    while True:
+        state = inspect(container)["State"]
+        health = state["Health"]["Status"]
+        if not seen or seen[-1] != health:
+            seen.append(health)
+        if health == wanted:
+            return seen
+        assert state["Running"], f"ended with {state['ExitCode']}:\n{logs(container)}"
+        assert time.monotonic() < deadline, f"not {wanted}, but {seen}:\n{logs(container)}"
+        time.sleep(0.1)
+
+
+def wait_for_end(container: str, seconds: float = BOOT_SECONDS) -> int:
+    """Wait until the container has ended; its exit code."""
+    return int(docker("wait", container, timeout=seconds))
