@@ -106,4 +106,4 @@ def unit(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """Run the whole suite against the built image; pytest's options go after `--`."""
     session.run(python(session), "-m", "tools.engine")
-    pytest(session, "-n", "auto", "--dist", "loadgroup")
+    pytest(session, "-n", "auto", "--dist", "loadgroup", "--require", "docker")

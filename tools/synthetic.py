@@ -1,18 +1,18 @@
 """Synthetic weights: models of the true architecture and width, made here from a seed.
 
-They need no download and carry no licence, and they are no random noise: a text that shares rare
-words with a query ranks first, as a lexical search would have it.
+They need no download and carry no licence, yet a text that shares rare words with a query ranks
+first, as in a lexical search.
 
 How that works. Every token's embedding has a random code, the same for each spelling of a word,
-in the leading *content* channels, and a constant *anchor* and its *rarity* in the last 64
+in the leading *content* channels, and a constant *anchor* and the token's *rarity* in the last 64
 *control* channels. The anchor gives each attention head a constant query and key, so that rotary
 positions matter; the rarity raises a telling word's weight in the softmax and lowers that of a
 common word. Values, outputs and the feed-forward are plain Gaussian maps over the content
-channels: such maps keep the angles between texts, in any leading part of the vector too (Johnson
-and Lindenstrauss 1984), which is what Matryoshka truncation needs. The appended EOS has next to
-no content of its own, so the pooled vector is what attention gathered.
+channels. Such maps keep the angles between texts, in any leading part of the vector too (Johnson
+and Lindenstrauss 1984), which is what Matryoshka truncation needs. The EOS that the tokenizer
+appends has next to no content of its own, so the pooled vector is what attention gathered.
 
-Only sums and products of numpy's own Gaussian stream are used, no BLAS or LAPACK: the same seed
+Only numpy's Gaussian stream and elementwise arithmetic are used, no BLAS or LAPACK: the same seed
 gives the same bytes.
 """
 
@@ -23,12 +23,14 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from math import prod
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from gguf import (
+    GGML_QUANT_SIZES,
     GGMLQuantizationType,
     GGUFReader,
     GGUFWriter,
@@ -37,12 +39,13 @@ from gguf import (
     RopeScalingType,
     TokenType,
 )
-from gguf.quants import quant_shape_to_byte_shape, quantize
+from gguf.quants import quantize
 from numpy.typing import NDArray
 
 from tools.cache import locked
 from tools.catalog import Model, load_models
 from tools.corpus import CORPUS_FILE, load_corpus
+from tools.errors import ToolError
 
 Array = NDArray[np.float32]
 Size = Literal["tiny", "full"]
@@ -53,24 +56,19 @@ DEFAULT_SEED = 2
 TINY_LAYERS = 2
 TINY_FFN = 256
 
-# Each control signal fills one quantisation block of 32 channels, so that its larger values cost
-# the content channels no precision.
+#: Each control signal fills one of Q8_0's blocks of 32 channels, so that its larger values cost
+#: the content channels no precision.
 ANCHOR = slice(-64, -32)
 RARITY = slice(-32, None)
 CONTROL = 64
 SIGNS = np.resize(np.array([1, -1], dtype=np.float32), 32)
-#: Amplitude of a control channel; a content channel's is 1.
+
+# Levels, relative to a content channel's 1. Chosen by trial so that a wrong rotary base, pooling
+# or mask, a missing feed-forward and another prefix each move the vector far more than rounding
+# does, while lexical overlap still ranks first in 32 dimensions; the unit tests hold both.
 CONTROL_LEVEL = 3.0
-
-_QUANTISED = {
-    "F16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
-    "Q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
-}
-
-#: Strengths, chosen so that wrong rotary bases, poolings and masks move the vector by more than
-#: any rounding, while lexical overlap still ranks first (tests/unit/test_synthetic.py).
-PREFIX_RARITY = 0.8
 EOS_LEVEL = 0.03
+PREFIX_RARITY = 0.8
 CONTENT_SCORE = 0.3
 POSITION_SCORE = 0.9
 RARITY_SCORE = 1.8
@@ -78,7 +76,13 @@ HEAD_NORM = 1.2
 ATTENTION_GAIN = 0.7
 FFN_INPUT_GAIN = 2.0
 FFN_GAIN = 0.25
+#: How much of the control channels reaches the feed-forward and the output.
 CONTROL_LEAK = 0.1
+
+_QUANTISED = {
+    "F16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
+    "Q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
+}
 
 # Words that say little about a text.
 _COMMON = """
@@ -117,7 +121,7 @@ versions video wait wall warm water week white wind window winter wood word word
 _EVERYDAY_WORDS = frozenset(_EVERYDAY.split())
 
 # The part of llama.cpp's llama-bpe and qwen2 patterns that yields words (src/llama-vocab.cpp).
-_WORD = re.compile(r"'(?:s|t|re|ve|m|ll|d)\b|[^\r\nA-Za-z0-9]?[A-Za-z]+")
+_WORD = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\r\nA-Za-z0-9]?[A-Za-z]+")
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,37 @@ _FAMILIES = {
 
 
 @dataclass(frozen=True)
+class _Recipe:
+    """All that determines a file, besides this module and the corpus."""
+
+    model: Model
+    size: Size
+    quantisation: Quantisation
+    seed: int
+
+    @property
+    def layers(self) -> int:
+        return self.model.shape.layers if self.size == "full" else TINY_LAYERS
+
+    @property
+    def ffn(self) -> int:
+        return self.model.shape.ffn if self.size == "full" else TINY_FFN
+
+    @property
+    def family(self) -> _Family:
+        return _FAMILIES[self.model.shape.architecture]
+
+    def fingerprint(self) -> str:
+        """Return a hash by which a file made by other code or for another shape is known."""
+        model = self.model
+        facts = (model.name, model.dims, model.context, model.shape, _prefixes())
+        digest = hashlib.sha256(repr((facts, self.size, self.quantisation, self.seed)).encode())
+        digest.update(Path(__file__).read_bytes())
+        digest.update(CORPUS_FILE.read_bytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
 class _Vocabulary:
     """Tokens in id order; ``code_of[i]`` is the first token that has the same code as token i."""
 
@@ -150,11 +185,17 @@ class _Vocabulary:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """One tensor still to be made, of ``shape`` (rows, columns) or (channels,)."""
+    """A tensor still to be made by ``make(rng, *shape)``; shape is (rows, columns) or (n,)."""
 
     name: str
     shape: tuple[int, ...]
-    make: Callable[[np.random.Generator], Array]
+    kind: GGMLQuantizationType
+    make: Callable[..., Array]
+
+    @property
+    def nbytes(self) -> int:
+        block, block_bytes = GGML_QUANT_SIZES[self.kind]
+        return prod(self.shape) // block * block_bytes
 
 
 def synthetic_name(model: Model, size: Size, quantisation: Quantisation) -> str:
@@ -163,21 +204,17 @@ def synthetic_name(model: Model, size: Size, quantisation: Quantisation) -> str:
 
 
 def ensure_synthetic(
-    models_dir: Path,
-    model: Model,
-    size: Size,
-    quantisation: Quantisation,
-    on_progress: Progress | None = None,
+    models_dir: Path, model: Model, size: Size, quantisation: Quantisation
 ) -> Path:
     """Return the path of the synthetic weights in ``models_dir``, making them where needed.
 
-    A file that is whole and made by this very recipe is kept; any other is made anew. Two
-    processes do not make the same file at once.
+    A file that is whole and of this very recipe is kept; any other is made anew. Two processes
+    do not make the same file at once. Raises ToolError where it cannot be written.
     """
-    path = models_dir / synthetic_name(model, size, quantisation)
-    with locked(path.absolute()):
-        if not _is_current(path, _recipe(model, size, quantisation, DEFAULT_SEED)):
-            write_model(path, model, size=size, quantisation=quantisation, on_progress=on_progress)
+    path = (models_dir / synthetic_name(model, size, quantisation)).absolute()
+    with locked(path):
+        if not _is_current(path, _Recipe(model, size, quantisation, DEFAULT_SEED)):
+            write_model(path, model, size=size, quantisation=quantisation)
     return path
 
 
@@ -194,98 +231,78 @@ def write_model(
 
     ``tiny`` keeps the true width, heads and rotary base and shrinks layers, feed-forward and
     vocabulary; ``full`` is the true shape. ``on_progress(done, total)`` is called with bytes. On
-    any failure, Ctrl-C included, nothing is left behind.
+    any failure, Ctrl-C included, nothing is left behind. Raises ToolError where the file cannot
+    be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    writer = GGUFWriter(partial, model.shape.architecture)
+    recipe = _Recipe(model, size, quantisation, seed)
+    partial_path = path.with_name(f"{path.name}.part")
+    writer = GGUFWriter(partial_path, model.shape.architecture)
     try:
-        _write(writer, model, size, quantisation, seed, on_progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(writer, recipe, on_progress)
         writer.close()
-        partial.replace(path)
+        partial_path.replace(path)
+    except OSError as error:
+        raise ToolError(
+            f"cannot write {path}: {error}; check the free space and the folder's permissions"
+        ) from error
     finally:
         writer.close()
-        partial.unlink(missing_ok=True)
+        partial_path.unlink(missing_ok=True)
 
 
-def _write(
-    writer: GGUFWriter,
-    model: Model,
-    size: Size,
-    quantisation: Quantisation,
-    seed: int,
-    on_progress: Progress | None,
-) -> None:
-    vocabulary = _vocabulary(model, model.shape.vocabulary if size == "full" else None)
-    layers = model.shape.layers if size == "full" else TINY_LAYERS
-    ffn = model.shape.ffn if size == "full" else TINY_FFN
-    tensors = list(_tensors(model, layers, ffn, vocabulary))
-
-    writer.add_name(f"jina-embeddings-v5-text-{model.name} synthetic ({size})")
-    writer.add_description("Synthetic weights for tests: no knowledge, only lexical overlap")
-    writer.add_string("synthetic.recipe", _recipe(model, size, quantisation, seed))
-    writer.add_file_type(_QUANTISED[quantisation][1])
-    _add_hyper_parameters(writer, model, layers, ffn)
-    _add_tokenizer(writer, _FAMILIES[model.shape.architecture], vocabulary)
-
-    kinds = [_kind(tensor, quantisation) for tensor in tensors]
-    sizes = [
-        int(np.prod(quant_shape_to_byte_shape(tensor.shape, kind)))
-        if kind is GGMLQuantizationType.Q8_0
-        else int(np.prod(tensor.shape)) * (2 if kind is GGMLQuantizationType.F16 else 4)
-        for tensor, kind in zip(tensors, kinds, strict=True)
-    ]
-    for tensor, kind, nbytes in zip(tensors, kinds, sizes, strict=True):
-        dtype = np.dtype(np.float16 if kind is GGMLQuantizationType.F16 else np.float32)
-        writer.add_tensor_info(tensor.name, tensor.shape, dtype, nbytes, raw_dtype=kind)
+def _write(writer: GGUFWriter, recipe: _Recipe, on_progress: Progress | None) -> None:
+    vocabulary = _vocabulary(recipe)
+    tensors = list(_tensors(recipe, vocabulary))
+    _add_description(writer, recipe)
+    _add_hyper_parameters(writer, recipe)
+    _add_tokenizer(writer, recipe.family, vocabulary)
+    for tensor in tensors:
+        writer.add_tensor_info(
+            tensor.name, tensor.shape, np.dtype(np.float32), tensor.nbytes, raw_dtype=tensor.kind
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
 
+    # Tensors are made one by one: the largest is 600 MB in fp32.
     done = 0
-    for tensor, kind, nbytes in zip(tensors, kinds, sizes, strict=True):
-        # Each tensor has a stream of its own, so one does not depend on the size of another.
-        rng = np.random.default_rng([seed, zlib.crc32(tensor.name.encode())])
-        writer.write_tensor_data(quantize(tensor.make(rng), kind))
-        done += nbytes
+    for tensor in tensors:
+        # A stream of its own keeps each tensor independent of those before it.
+        rng = np.random.default_rng([recipe.seed, zlib.crc32(tensor.name.encode())])
+        writer.write_tensor_data(quantize(tensor.make(rng, *tensor.shape), tensor.kind))
+        done += tensor.nbytes
         if on_progress is not None:
-            on_progress(done, sum(sizes))
+            on_progress(done, sum(each.nbytes for each in tensors))
 
 
-def _kind(tensor: _Tensor, quantisation: Quantisation) -> GGMLQuantizationType:
-    """Norm weights stay F32, as llama.cpp has them in every quantised file."""
-    return GGMLQuantizationType.F32 if len(tensor.shape) == 1 else _QUANTISED[quantisation][0]
-
-
-def _recipe(model: Model, size: Size, quantisation: Quantisation, seed: int) -> str:
-    """Return a hash of all that determines a file: this code, the corpus, the shape, the seed."""
-    facts = (model.name, model.dims, model.context, model.shape, _prefixes())
-    settings = (facts, size, quantisation, seed)
-    digest = hashlib.sha256(repr(settings).encode())
-    digest.update(Path(__file__).read_bytes())
-    digest.update(CORPUS_FILE.read_bytes())
-    return digest.hexdigest()
-
-
-def _is_current(path: Path, recipe: str) -> bool:
-    """Tell whether ``path`` is a whole file of ``recipe``."""
+def _is_current(path: Path, recipe: _Recipe) -> bool:
+    """Tell whether ``path`` is a whole file of this recipe."""
     if not path.exists():
         return False
     try:
-        reader = GGUFReader(path)
+        field = GGUFReader(path).get_field("synthetic.recipe")
     except (ValueError, IndexError, KeyError):
         # What the reader raises for a file that is cut off or is no GGUF.
         return False
-    field = reader.get_field("synthetic.recipe")
-    return field is not None and field.contents() == recipe
+    return field is not None and field.contents() == recipe.fingerprint()
 
 
-def _add_hyper_parameters(writer: GGUFWriter, model: Model, layers: int, ffn: int) -> None:
+def _add_description(writer: GGUFWriter, recipe: _Recipe) -> None:
+    writer.add_name(f"jina-embeddings-v5-text-{recipe.model.name} synthetic ({recipe.size})")
+    writer.add_description("Random weights for tests and demos; they only know shared words")
+    writer.add_string("synthetic.recipe", recipe.fingerprint())
+    writer.add_uint32("synthetic.seed", recipe.seed)
+    writer.add_file_type(_QUANTISED[recipe.quantisation][1])
+
+
+def _add_hyper_parameters(writer: GGUFWriter, recipe: _Recipe) -> None:
+    model = recipe.model
     shape = model.shape
     writer.add_context_length(model.context)
     writer.add_embedding_length(model.dims)
-    writer.add_block_count(layers)
-    writer.add_feed_forward_length(ffn)
+    writer.add_block_count(recipe.layers)
+    writer.add_feed_forward_length(recipe.ffn)
     writer.add_head_count(shape.heads)
     writer.add_head_count_kv(shape.kv_heads)
     writer.add_key_length(shape.head_dim)
@@ -306,8 +323,8 @@ def _add_tokenizer(writer: GGUFWriter, family: _Family, vocabulary: _Vocabulary)
     writer.add_bos_token_id(vocabulary.bos)
     writer.add_eos_token_id(vocabulary.eos)
     writer.add_pad_token_id(vocabulary.eos)
+    # Said outright: by itself llama.cpp adds a BOS for nano's tokenizer and an EOS for neither.
     writer.add_add_bos_token(False)
-    # llama-bpe turns BOS on and neither family turns EOS on unless the file says so.
     writer.add_add_eos_token(True)
 
 
@@ -324,184 +341,185 @@ def _byte_alphabet() -> list[str]:
     return [chr(byte if byte in printable else next(stand_ins)) for byte in range(256)]
 
 
-def _spell(word: str) -> str:
-    return "".join(_byte_alphabet()[byte] for byte in word.encode())
+def _spell(text: str) -> str:
+    return "".join(_byte_alphabet()[byte] for byte in text.encode())
 
 
 def _words() -> list[str]:
-    """Return every word that is to be one token, with the character before it if it keeps one."""
+    """Return every word that is to be one token, with the character before it that it keeps."""
     corpus = load_corpus()
     texts = [document.text for document in corpus.documents]
-    for search in corpus.searches:
-        texts += [search.text, search.lexical]
-    words = [f" {word}" for word in f"{_COMMON} {_EVERYDAY}".split()]
+    texts += [text for search in corpus.searches for text in (search.text, search.lexical)]
+    words = [f" {word}" for word in (_COMMON + _EVERYDAY).split()]
     for prefix in ("", *_prefixes()):
         for text in texts:
             words += _WORD.findall(prefix + text)
-    return list(dict.fromkeys(words))
+    return words
 
 
-def _vocabulary(model: Model, length: int | None) -> _Vocabulary:
-    """Make a byte-level BPE vocabulary, filled up to ``length`` with tokens no text contains.
+def _vocabulary(recipe: _Recipe) -> _Vocabulary:
+    """Make a byte-level BPE vocabulary; in ``full`` size filled up with tokens no text contains.
 
     A word is merged from its left end, character by character, so each of its beginnings is a
     token too. Merges of words that begin with a letter come last: they alone could also apply
     in the middle of another word.
     """
-    alphabet = _byte_alphabet()
-    words = {_spell(word): word for word in _words()}
+    words = {_spell(word): re.sub("[^a-z]", "", word.lower()) for word in _words()}
     pieces = {word[:end] for word in words for end in range(2, len(word) + 1)}
-    merged = sorted(pieces, key=lambda piece: (piece[0].isalpha() and piece[0].isascii(), piece))
-    tokens = alphabet + merged
+    merged = sorted(pieces, key=lambda piece: (piece[0].isascii() and piece[0].isalpha(), piece))
+    texts = _byte_alphabet() + merged
+    specials = [recipe.family.bos, recipe.family.eos]
+    spare = recipe.model.shape.vocabulary - len(texts) - len(specials)
+    filler = [f"<filler {number}>" for number in range(spare)] if recipe.size == "full" else []
+    tokens = [*texts, *filler, *specials]
 
-    keys = []
-    rarity = []
-    for token in tokens:
-        key, rare = _meaning(token, words)
-        keys.append(key)
-        rarity.append(rare)
-    types = [TokenType.NORMAL] * len(tokens)
-
-    family = _FAMILIES[model.shape.architecture]
-    filler = [f"<filler {n}>" for n in range((length or 0) - len(tokens) - 2)]
-    tokens += [*filler, family.bos, family.eos]
-    keys += tokens[len(keys) :]
-    rarity += [0.0] * len(filler) + [-1.0, -1.0]
-    types += [TokenType.UNUSED] * len(filler) + [TokenType.CONTROL] * 2
-
+    keys, rarity = _meanings([*texts, *filler], words)
     first: dict[str, int] = {}
-    code_of = [first.setdefault(key, number) for number, key in enumerate(keys)]
     return _Vocabulary(
         tokens=tokens,
-        types=types,
+        types=[TokenType.NORMAL] * len(texts)
+        + [TokenType.UNUSED] * len(filler)
+        + [TokenType.CONTROL] * len(specials),
         merges=[f"{piece[:-1]} {piece[-1]}" for piece in merged],
-        code_of=np.array(code_of),
-        rarity=np.array(rarity, dtype=np.float32),
+        code_of=np.array(
+            [first.setdefault(key, number) for number, key in enumerate([*keys, *specials])]
+        ),
+        rarity=np.array([*rarity, -1.0, -1.0], dtype=np.float32),
         bos=len(tokens) - 2,
         eos=len(tokens) - 1,
     )
 
 
-def _meaning(token: str, words: dict[str, str]) -> tuple[str, float]:
-    """Return what a token's code depends on, and its rarity from -1 (common) to 1.
+def _meanings(tokens: list[str], words: dict[str, str]) -> tuple[list[str], list[float]]:
+    """Return for each token the key of its code, and its rarity from -1 (empty) to 1 (telling).
 
-    ``words`` maps the spelling of each word to the word. All spellings of a word share a code;
-    the words of the prefixes have their own, or a document about documents would match every
-    prefix.
+    ``words`` maps a token's text to the bare word, by which all spellings share a code. The words
+    of the prefixes have codes of their own, or a text about documents would match every prefix.
     """
-    if token in {prefix.split(":")[0] for prefix in _prefixes()}:
-        return f"prefix {token}", PREFIX_RARITY
-    if token in words:
-        bare = words[token].lstrip(" '\"(-_./`").lower()
-        if bare in _COMMON_WORDS:
-            return f"word {bare}", -1.0
-        return f"word {bare}", 0.0 if bare in _EVERYDAY_WORDS else 1.0
-    punctuation = len(token) == 1 and not token.isalnum()
-    return f"piece {token}", -1.0 if punctuation else 0.0
+    prefix_words = {word for prefix in _prefixes() for word in _WORD.findall(prefix)}
+    keys = []
+    rarity = []
+    for token in tokens:
+        if token in prefix_words:
+            keys.append(f"prefix {token}")
+            rarity.append(PREFIX_RARITY)
+        elif token in words:
+            keys.append(f"word {words[token]}")
+            rarity.append(_word_rarity(words[token]))
+        else:
+            keys.append(f"piece {token}")
+            # One byte that is no letter or digit is a space or punctuation.
+            rarity.append(0.0 if len(token) > 1 or token.isalnum() else -1.0)
+    return keys, rarity
 
 
-def _tensors(model: Model, layers: int, ffn: int, vocabulary: _Vocabulary) -> Iterator[_Tensor]:
+def _word_rarity(word: str) -> float:
+    if word in _COMMON_WORDS:
+        return -1.0
+    return 0.0 if word in _EVERYDAY_WORDS else 1.0
+
+
+def _tensors(recipe: _Recipe, vocabulary: _Vocabulary) -> Iterator[_Tensor]:
     """Yield every tensor of the model, in the order of llama.cpp's own converter."""
-    shape = model.shape
-    dims = model.dims
-    # Each layer adds its share in directions of its own, so shares add up as squares.
-    share = float(np.sqrt(TINY_LAYERS / layers))
-    queries = shape.heads * shape.head_dim
-    keys = shape.kv_heads * shape.head_dim
+    shape = recipe.model.shape
+    dims = recipe.model.dims
+    head = shape.head_dim
+    queries = shape.heads * head
+    keys = shape.kv_heads * head
+    # Each layer writes in directions of its own, so that L layers add up to sqrt(L) times one.
+    share = float(np.sqrt(TINY_LAYERS / recipe.layers))
 
-    def embeddings(rng: np.random.Generator) -> Array:
-        codes = _gaussian(rng, len(vocabulary.tokens), dims, 1.0)
-        repeated = np.flatnonzero(vocabulary.code_of != np.arange(len(codes)))
-        codes[repeated] = codes[vocabulary.code_of[repeated]]
-        codes[vocabulary.eos] *= EOS_LEVEL
-        codes[:, ANCHOR] = CONTROL_LEVEL * SIGNS
-        codes[:, RARITY] = CONTROL_LEVEL * vocabulary.rarity[:, None] * SIGNS
-        return codes
+    def matrix(name: str, rows: int, columns: int, make: Callable[..., Array]) -> _Tensor:
+        return _Tensor(name, (rows, columns), _QUANTISED[recipe.quantisation][0], make)
 
-    def query(rng: np.random.Generator) -> Array:
-        return _attention_input(rng, queries, dims, shape.head_dim, ANCHOR)
+    def norm(name: str, length: int, make: Callable[..., Array]) -> _Tensor:
+        return _Tensor(name, (length,), GGMLQuantizationType.F32, make)
 
-    def key(rng: np.random.Generator) -> Array:
-        return _attention_input(rng, keys, dims, shape.head_dim, RARITY)
+    query = partial(_attention_input, head_dim=head, slow_signal=ANCHOR)
+    key = partial(_attention_input, head_dim=head, slow_signal=RARITY)
+    attention_output = partial(_to_content, gain=ATTENTION_GAIN * share)
+    down = partial(_to_content, gain=FFN_GAIN * share)
+    head_norm = partial(_norm_weights, gain=HEAD_NORM)
+    ffn_norm = partial(_content_norm, gain=FFN_INPUT_GAIN)
+    output_norm = partial(_content_norm, gain=1.0)
 
-    def value(rng: np.random.Generator) -> Array:
-        return _from_content(rng, keys, dims, 1.0)
-
-    def output(rng: np.random.Generator) -> Array:
-        return _to_content(rng, dims, queries, ATTENTION_GAIN * share)
-
-    def gate(rng: np.random.Generator) -> Array:
-        return _from_content(rng, ffn, dims, 1.0)
-
-    def down(rng: np.random.Generator) -> Array:
-        return _to_content(rng, dims, ffn, FFN_GAIN * share)
-
-    def plain_norm(rng: np.random.Generator) -> Array:
-        return rng.uniform(0.8, 1.2, dims).astype(np.float32)
-
-    def ffn_norm(rng: np.random.Generator) -> Array:
-        weights = FFN_INPUT_GAIN * plain_norm(rng)
-        weights[-CONTROL:] *= CONTROL_LEAK
-        return weights
-
-    def output_norm(rng: np.random.Generator) -> Array:
-        weights = plain_norm(rng)
-        weights[-CONTROL:] *= CONTROL_LEAK
-        return weights
-
-    def head_norm(rng: np.random.Generator) -> Array:
-        return (HEAD_NORM * rng.uniform(0.8, 1.2, shape.head_dim)).astype(np.float32)
-
-    yield _Tensor("token_embd.weight", (len(vocabulary.tokens), dims), embeddings)
-    for layer in range(layers):
+    embeddings = partial(_embeddings, vocabulary=vocabulary)
+    yield matrix("token_embd.weight", len(vocabulary.tokens), dims, embeddings)
+    for layer in range(recipe.layers):
         block = f"blk.{layer}"
-        yield _Tensor(f"{block}.attn_norm.weight", (dims,), plain_norm)
-        yield _Tensor(f"{block}.attn_q.weight", (queries, dims), query)
-        yield _Tensor(f"{block}.attn_k.weight", (keys, dims), key)
-        yield _Tensor(f"{block}.attn_v.weight", (keys, dims), value)
-        yield _Tensor(f"{block}.attn_output.weight", (dims, queries), output)
+        yield norm(f"{block}.attn_norm.weight", dims, partial(_norm_weights, gain=1.0))
+        yield matrix(f"{block}.attn_q.weight", queries, dims, query)
+        yield matrix(f"{block}.attn_k.weight", keys, dims, key)
+        yield matrix(f"{block}.attn_v.weight", keys, dims, _from_content)
+        yield matrix(f"{block}.attn_output.weight", dims, queries, attention_output)
         if shape.architecture == "qwen3":
-            yield _Tensor(f"{block}.attn_q_norm.weight", (shape.head_dim,), head_norm)
-            yield _Tensor(f"{block}.attn_k_norm.weight", (shape.head_dim,), head_norm)
-        yield _Tensor(f"{block}.ffn_norm.weight", (dims,), ffn_norm)
-        yield _Tensor(f"{block}.ffn_gate.weight", (ffn, dims), gate)
-        yield _Tensor(f"{block}.ffn_up.weight", (ffn, dims), gate)
-        yield _Tensor(f"{block}.ffn_down.weight", (dims, ffn), down)
-    yield _Tensor("output_norm.weight", (dims,), output_norm)
+            yield norm(f"{block}.attn_q_norm.weight", head, head_norm)
+            yield norm(f"{block}.attn_k_norm.weight", head, head_norm)
+        yield norm(f"{block}.ffn_norm.weight", dims, ffn_norm)
+        yield matrix(f"{block}.ffn_gate.weight", recipe.ffn, dims, _from_content)
+        yield matrix(f"{block}.ffn_up.weight", recipe.ffn, dims, _from_content)
+        yield matrix(f"{block}.ffn_down.weight", dims, recipe.ffn, down)
+    yield norm("output_norm.weight", dims, output_norm)
 
 
 def _gaussian(rng: np.random.Generator, rows: int, columns: int, scale: float) -> Array:
     return rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(scale)
 
 
-def _from_content(rng: np.random.Generator, rows: int, dims: int, gain: float) -> Array:
-    """A map that reads the content channels only and keeps their level, times ``gain``."""
-    weights = _gaussian(rng, rows, dims, gain / np.sqrt(dims - CONTROL))
+def _embeddings(
+    rng: np.random.Generator, rows: int, dims: int, *, vocabulary: _Vocabulary
+) -> Array:
+    """Make the token embeddings: code, anchor, rarity."""
+    weights = _gaussian(rng, rows, dims, 1.0)
+    repeated = np.flatnonzero(vocabulary.code_of != np.arange(rows))
+    weights[repeated] = weights[vocabulary.code_of[repeated]]
+    weights[vocabulary.eos] *= EOS_LEVEL
+    weights[:, ANCHOR] = CONTROL_LEVEL * SIGNS
+    weights[:, RARITY] = CONTROL_LEVEL * vocabulary.rarity[:, np.newaxis] * SIGNS
+    return weights
+
+
+def _attention_input(
+    rng: np.random.Generator, rows: int, dims: int, *, head_dim: int, slow_signal: slice
+) -> Array:
+    """Make the weights of queries or keys.
+
+    Every row reads a little content and, from the anchor, a constant: two constant vectors turned
+    by rotary positions give a score that depends on the distance alone. Only in the slowest
+    eighth of each head's rotary pairs, which hardly turn within the context, does the query hold
+    one constant (``slow_signal`` the anchor) and the key its token's rarity.
+    """
+    weights = _gaussian(rng, rows, dims, CONTENT_SCORE / np.sqrt(dims - CONTROL))
+    weights[:, ANCHOR] = _gaussian(rng, rows, 32, POSITION_SCORE / CONTROL_LEVEL / np.sqrt(32))
+    weights[:, RARITY] = 0
+    pairs = head_dim // 2
+    slow = np.flatnonzero(np.arange(rows) % pairs >= pairs - pairs // 8)
+    weights[slow] = 0
+    weights[slow, slow_signal] = RARITY_SCORE / CONTROL_LEVEL / 32 * SIGNS
+    return weights
+
+
+def _from_content(rng: np.random.Generator, rows: int, dims: int) -> Array:
+    """Make a map that reads the content channels alone, at their level."""
+    weights = _gaussian(rng, rows, dims, 1 / np.sqrt(dims - CONTROL))
     weights[:, -CONTROL:] = 0
     return weights
 
 
-def _to_content(rng: np.random.Generator, dims: int, columns: int, gain: float) -> Array:
-    """A map that writes the content channels only, at its input's level times ``gain``."""
+def _to_content(rng: np.random.Generator, dims: int, columns: int, *, gain: float) -> Array:
+    """Make a map that writes the content channels alone, at its input's level times ``gain``."""
     weights = _gaussian(rng, dims, columns, gain / np.sqrt(columns))
     weights[-CONTROL:] = 0
     return weights
 
 
-def _attention_input(
-    rng: np.random.Generator, rows: int, dims: int, head_dim: int, signal: slice
-) -> Array:
-    """Weights of the queries (``signal`` the anchor) or the keys (``signal`` the rarity).
+def _norm_weights(rng: np.random.Generator, length: int, *, gain: float) -> Array:
+    """Make norm weights around ``gain``, uneven so that leaving the norm out shows."""
+    return rng.uniform(0.8 * gain, 1.2 * gain, length).astype(np.float32)
 
-    Every row reads a little content and, from the anchor, a constant: two constant vectors turned
-    by rotary positions give a score that depends on the distance alone. The slowest eighth of
-    each head's rotary pairs carries the constant query times the key's rarity instead.
-    """
-    weights = _gaussian(rng, rows, dims, CONTENT_SCORE / np.sqrt(dims - CONTROL))
-    weights[:, RARITY] = 0
-    weights[:, ANCHOR] = _gaussian(rng, rows, 32, POSITION_SCORE / CONTROL_LEVEL / np.sqrt(32))
-    pair = np.arange(rows) % (head_dim // 2)
-    slow = pair >= head_dim // 2 * 7 // 8
-    weights[slow] = 0
-    weights[np.flatnonzero(slow), signal] = RARITY_SCORE / CONTROL_LEVEL / 32 * SIGNS
+
+def _content_norm(rng: np.random.Generator, dims: int, *, gain: float) -> Array:
+    """Make norm weights that let little of the control channels through."""
+    weights = _norm_weights(rng, dims, gain=gain)
+    weights[-CONTROL:] *= CONTROL_LEAK
     return weights

@@ -272,6 +272,7 @@ def test_nothing_is_unpacked_outside(
 @pytest.mark.parametrize(
     "content",
     [archive({"top/other": b""}), archive({"top/CMakeLists.txt": bytes(99999)})[:60], b"no tar"],
+    ids=["another-tree", "cut-off", "no-tar"],
 )
 def test_a_tree_that_is_not_complete_does_not_appear(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ToolError):
@@ -479,7 +480,7 @@ def test_a_preferred_origin_in_the_cache_needs_no_network(
 ) -> None:
     fetch_git(repository)
     resolved = resolve_source(with_sources(unreachable_git, served_sdist), AUTO)
-    assert resolved.origin is repository
+    assert resolved.origin is unreachable_git
 
 
 def test_a_refusal_never_falls_to_the_next_origin(
