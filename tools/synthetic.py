@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import string
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -101,22 +102,22 @@ _COMMON_WORDS = frozenset(_COMMON.split())
 
 # Ordinary words, neither empty nor telling.
 _EVERYDAY = """
-accepts adds again agreed animal answer answers anything apple ask asks assigned background backend
-bank big bird black blue boat book branches bread bridge brown builds caller callers cat chair
-changed child city clock cloud code coffee cold column compare computer container costs country
-curve data day days decides delete describe document dog door drops earth edit ends environment
-environments error estimates everything example execution exit explain fast fewer file filtered fire
-first fish fit flower food foreground forest fox fresh friend garden glass green guide hand hangs
-header headers hello help horse house ice idle image import imports island jumps key king lake
-language large last lasts lazy leaves left letter light limit line lines list lives load logs long
-look machine main market memory methods model money moon morning mountain music name network night
-ninety node number ocean order otherwise output package page pair paper password people phone
-picture place plan port price print prints process prompt queen query quick rain raise rate reached
-red refused rehearse reload repeats replace replaces reply reports request return returns river road
-run runtime school sea search server session sessions shell ship short shorten shows single sleep
-slow small smaller snow song spent star start statement station status stay stays stone stopped
-story street summer sun table task tea test text thirty time town train travel tree unassigned user
-versions video wait wall warm water week white wind window winter wood word words world year yellow
+accepts again agreed animal answer answers anything apple asks assigned backend background bank big
+bird black blue boat book branches bread bridge brown builds caller callers cat chair changed child
+city clock cloud code coffee cold column compare computer container costs country curve data day
+days decides delete describe document dog door drops earth edit ends environment environments error
+estimates everything example execution exit explain fast fewer file filtered fire fish fit flower
+food foreground forest fox fresh friend garden glass green guide hand hangs header headers hello
+help horse house ice idle image import imports island jumps key king lake language large last lasts
+lazy leaves letter light limit line lines lives load logs long look machine main market memory
+methods model money moon morning mountain music name network night ninety node number ocean order
+otherwise output package page pair paper password people phone picture plan port price print prints
+process prompt queen query quick rain raise rate reached red refused rehearse reload repeats replace
+replaces reply reports request return returns river road run runtime school sea search server
+session sessions shell ship short shorten single sleep slow smaller snow song spent star statement
+station status stay stays stone stopped story street summer sun table task tea test text thirty time
+town train travel tree unassigned user versions video wait wall warm water week white wind window
+winter wood word words world year yellow
 """
 _EVERYDAY_WORDS = frozenset(_EVERYDAY.split())
 
@@ -239,16 +240,17 @@ def write_model(
     writer = GGUFWriter(partial_path, model.shape.architecture)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(writer, recipe, on_progress)
-        writer.close()
-        partial_path.replace(path)
+        try:
+            _write(writer, recipe, on_progress)
+            writer.close()
+            partial_path.replace(path)
+        finally:
+            writer.close()
+            partial_path.unlink(missing_ok=True)
     except OSError as error:
         raise ToolError(
             f"cannot write {path}: {error}; check the free space and the folder's permissions"
         ) from error
-    finally:
-        writer.close()
-        partial_path.unlink(missing_ok=True)
 
 
 def _write(writer: GGUFWriter, recipe: _Recipe, on_progress: Progress | None) -> None:
@@ -397,6 +399,7 @@ def _meanings(tokens: list[str], words: dict[str, str]) -> tuple[list[str], list
     of the prefixes have codes of their own, or a text about documents would match every prefix.
     """
     prefix_words = {word for prefix in _prefixes() for word in _WORD.findall(prefix)}
+    blanks = {_spell(character) for character in string.whitespace + string.punctuation}
     keys = []
     rarity = []
     for token in tokens:
@@ -408,8 +411,7 @@ def _meanings(tokens: list[str], words: dict[str, str]) -> tuple[list[str], list
             rarity.append(_word_rarity(words[token]))
         else:
             keys.append(f"piece {token}")
-            # One byte that is no letter or digit is a space or punctuation.
-            rarity.append(0.0 if len(token) > 1 or token.isalnum() else -1.0)
+            rarity.append(-1.0 if token in blanks else 0.0)
     return keys, rarity
 
 

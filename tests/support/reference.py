@@ -92,10 +92,10 @@ class Reference:
             k = self._norm(k, f"{name}_k_norm.weight")
         q = _rotate(q, cos, sin)
         k = _rotate(k, cos, sin)
+        group = self.heads // self.kv_heads
         gathered = np.concatenate(
             [
                 _attend(q[head], k[head // group], v[head // group], causal)
-                for group in [self.heads // self.kv_heads]
                 for head in range(self.heads)
             ],
             axis=-1,
