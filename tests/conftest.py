@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--weights",
         choices=["synthetic", "real"],
         default="synthetic",
-        help="what booted profiles serve (real: at the default quantisation, downloaded)",
+        help="what booted profiles serve (real: downloaded)",
     )
     group.addoption("--image", help="the image under test instead of the locally built one")
     group.addoption(
@@ -78,8 +78,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         quantisations = [config.getoption("--quant")]
     else:
         names = [config.getoption("--model")] if config.getoption("--model") else [*MODELS.models]
-        real = config.getoption("--weights") == "real"
-        quantisations = [MODELS.default_quantisation] if real else ["Q8_0", "F16"]
+        quantisations = [MODELS.default_quantisation]
+        if metafunc.definition.get_closest_marker("every_quantisation"):
+            quantisations = ["Q8_0", "F16"]
     profiles = [Profile(MODELS.models[name], quant) for name in names for quant in quantisations]
     metafunc.parametrize(
         "profile",

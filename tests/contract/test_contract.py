@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
+from tests.contract.checks import numbers
 from tests.contract.checks.all import CHECKS
 from tests.contract.checks.check import Check
-from tests.contract.checks.numbers import BARS
 from tests.support.requirements import need, required
 from tests.support.server import Server
 
@@ -21,8 +23,8 @@ def _need(config: pytest.Config, server: Server, name: str) -> None:
             need(
                 config,
                 name,
-                available=server.model_file is not None and server.quantisation in BARS,
-                why=f"the served GGUF file (--model-file), as one of {', '.join(BARS)}",
+                available=server.model_file is not None and server.quantisation in numbers.BARS,
+                why=f"the served GGUF file (--model-file), as one of {', '.join(numbers.BARS)}",
             )
         case "real-weights":
             need(config, name, available=not server.synthetic, why="the server's are synthetic")
@@ -40,8 +42,24 @@ def _need(config: pytest.Config, server: Server, name: str) -> None:
             raise AssertionError(f"no requirement is called {name!r}")
 
 
-@pytest.mark.parametrize("check", [pytest.param(check, id=check.name) for check in CHECKS])
+def _named(checks: Iterable[Check]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "check", [pytest.param(check, id=check.name) for check in checks]
+    )
+
+
+@_named(check for check in CHECKS if check not in numbers.CHECKS)
 def test_contract(check: Check, server: Server, request: pytest.FixtureRequest) -> None:
+    _run(check, server, request)
+
+
+@pytest.mark.every_quantisation
+@_named(numbers.CHECKS)
+def test_numbers(check: Check, server: Server, request: pytest.FixtureRequest) -> None:
+    _run(check, server, request)
+
+
+def _run(check: Check, server: Server, request: pytest.FixtureRequest) -> None:
     for name in check.needs:
         _need(request.config, server, name)
     if check.xfail is not None and server.model.name in check.xfail_with:

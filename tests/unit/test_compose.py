@@ -48,6 +48,15 @@ def test_settings_are_those_of_the_catalogue(model: Model) -> None:
     assert limit == f"{model.serve.memory_bytes // 2**20}m"
 
 
+def test_small_serves_its_whole_context_and_no_more(model: Model) -> None:
+    """llama-server serves a causal model one token less than the context length that it reads."""
+    command = COMPOSE["services"][model.name].get("command", [])
+    key = f"{model.shape.architecture}.context_length"
+    assert command == (
+        ["--override-kv", f"{key}=int:{model.context + 1}"] if model.shape.causal else []
+    )
+
+
 def test_default_model_file_is_the_default_quantisation(model: Model) -> None:
     environment = COMPOSE["services"][model.name]["environment"]
     file = model.files[MODELS.default_quantisation]

@@ -67,12 +67,13 @@ def test_metadata_is_that_of_the_real_model(
     folder: Path, name: str, architecture: str, pre: str
 ) -> None:
     path, model = made(folder, name, "Q8_0"), MODELS.models[name]
+    divisor = synthetic.TINY_HEADS_DIVISOR[architecture]
     expected = {
         "general.architecture": architecture,
         f"{architecture}.embedding_length": model.dims,
         f"{architecture}.context_length": model.context,
-        f"{architecture}.attention.head_count": model.shape.heads,
-        f"{architecture}.attention.head_count_kv": model.shape.kv_heads,
+        f"{architecture}.attention.head_count": model.shape.heads // divisor,
+        f"{architecture}.attention.head_count_kv": model.shape.kv_heads // divisor,
         f"{architecture}.attention.key_length": model.shape.head_dim,
         f"{architecture}.rope.freq_base": model.shape.rope_base,
         f"{architecture}.attention.layer_norm_rms_epsilon": pytest.approx(model.shape.rms_eps),
