@@ -32,10 +32,6 @@ class Profile:
     model: Model
     quantisation: str
 
-    @property
-    def name(self) -> str:
-        return f"{self.model.name}-{self.quantisation}"
-
 
 @dataclass(frozen=True)
 class Stack:
@@ -81,15 +77,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         quantisations = [MODELS.default_quantisation]
         if metafunc.definition.get_closest_marker("every_quantisation"):
             quantisations = ["Q8_0", "F16"]
-    profiles = [Profile(MODELS.models[name], quant) for name in names for quant in quantisations]
+    # pytest groups tests by the parameter's place in the list and tells boots apart by its value:
+    # the default quantisation's profiles come first in every list, and values compare equal.
+    profiles = [f"{name}-{quantisation}" for quantisation in quantisations for name in names]
     metafunc.parametrize(
         "profile",
-        [
-            pytest.param(profile, id=profile.name, marks=pytest.mark.xdist_group(profile.name))
-            for profile in profiles
-        ],
+        [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in profiles],
+        indirect=True,
         scope="session",
     )
+
+
+@pytest.fixture(scope="session")
+def profile(request: pytest.FixtureRequest) -> Profile:
+    """Return the profile that the test is run for."""
+    name, _, quantisation = request.param.partition("-")
+    return Profile(MODELS.models[name], quantisation)
 
 
 @pytest.fixture(scope="session")

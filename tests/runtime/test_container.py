@@ -78,10 +78,11 @@ def test_answers_on_loopback_only(stack: Stack) -> None:
 
 def test_settings_took_effect(stack: Stack, image: str) -> None:
     """The same environment once more, with a log that prints what the engine made of it."""
-    environment = inspect(stack.running.container_id)["Config"]["Env"]
-    options = [argument for entry in environment for argument in ("--env", entry)]
+    config = inspect(stack.running.container_id)["Config"]
+    options = [argument for entry in config["Env"] for argument in ("--env", entry)]
     options += ["--volume", f"{stack.file.parent.resolve()}:/models:ro"]
-    with started(image, options=options, arguments=["--verbosity", "4"]) as container:
+    arguments = [*(config["Cmd"] or []), "--verbosity", "4"]
+    with started(image, options=options, arguments=arguments) as container:
         wait_for_health(container, "healthy")
         said = logs(container)
         models = httpx.get(f"{base_url(container)}/v1/models", trust_env=False).json()
