@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.containers import docker
+from tests.support.containers import docker, inspect
 from tools.catalog import Model, load_models
 from tools.docker_client import docker_client
 from tools.errors import ToolError
@@ -125,7 +125,8 @@ def test_stopping_what_is_not_there_does_nothing(engine: None) -> None:
 def test_keep_leaves_it_running(image: str, tiny: Path) -> None:
     with booted(NANO, tiny, image=image, synthetic=True, keep=True) as running:
         pass
+    labels = inspect(running.container_id)["Config"]["Labels"]
     try:
         assert httpx.get(f"{running.base_url}/health", trust_env=False).status_code == 200
     finally:
-        docker("rm", "--force", running.container_id)
+        down(docker_client(project=labels["com.docker.compose.project"]))
