@@ -6,13 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tools.build import build_image
 from tools.catalog import load_images, load_models
 from tools.console import say
 from tools.docker_client import docker_client
 from tools.engine import probe
-from tools.errors import run_verb
+from tools.errors import ToolError, run_verb
 from tools.fetch import fetch_model
 from tools.origins import add_origin_argument, choose
 from tools.stack import PROJECT, down, model_environment, up
@@ -41,7 +42,8 @@ def serve_up(arguments: Sequence[str]) -> None:
     try:
         running = up(client, model, environment)
     except BaseException:
-        down(client)
+        with suppress(ToolError):
+            down(client)
         raise
     say(
         f"{model.name} answers at {running.base_url}/v1/embeddings ({model.dims} dimensions)\n"

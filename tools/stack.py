@@ -174,10 +174,19 @@ def booted(
         if not keep:
             # Why it failed matters more than that tidying up may fail for the same reason.
             with suppress(ToolError):
-                down(client)
+                _tidy_up(client)
         raise
     if not keep:
+        _tidy_up(client)
+
+
+def _tidy_up(client: DockerClient) -> None:
+    """Remove the stack even where Ctrl-C comes in the middle of removing it."""
+    try:
         down(client)
+    except KeyboardInterrupt:
+        down(client)
+        raise
 
 
 def down(client: DockerClient) -> None:
