@@ -277,10 +277,13 @@ def start() -> None:
 
 
 def _is_dockerd(pid: int) -> bool:
+    """Say whether ``pid`` is a dockerd that runs, not one that ended and was not yet reaped."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd"
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return fields["Name"] == "dockerd" and not fields["State"].startswith("Z")
 
 
 def stop() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from packaging.version import Version
 
@@ -164,3 +167,15 @@ def test_apt_sites_are_read_by_label() -> None:
         "Debian-Security": "http://mirror.example/debian-security/",
         "": "http://unlabelled.example/",
     }
+
+
+def test_a_process_that_ended_but_was_not_reaped_does_not_count_as_running() -> None:
+    """An orphan stays a zombie where process 1 reaps nobody, as in a container."""
+    ended = subprocess.Popen(["sh", "-c", "printf dockerd > /proc/self/comm"])
+    status = Path(f"/proc/{ended.pid}/status")
+    while "State:\tZ" not in status.read_text():
+        pass
+    try:
+        assert not engine._is_dockerd(ended.pid)
+    finally:
+        ended.wait()
