@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from python_on_whales.exceptions import DockerException
 
-from tools.catalog import ROOT, BaseOrigin, Image, ImageOrigin, Images, load_images
+from tools.catalog import ROOT, BaseOrigin, Image, ImageOrigin, Images, load_images, load_models
 from tools.console import say
 from tools.docker_client import docker_client
 from tools.engine import ensure_engine
@@ -25,6 +25,7 @@ from tools.origins import (
 from tools.tags import Base, labels, local_name, read_revision, short_commit
 
 CONTEXT = ROOT / "images"
+PATCHES = CONTEXT / "patches"
 
 
 def describe_base(base: Resolved[BaseOrigin, str]) -> Base:
@@ -35,16 +36,34 @@ def describe_base(base: Resolved[BaseOrigin, str]) -> Base:
     return Base(f"debian:{base.origin.suite} (bootstrapped)", image_id, base.origin.name)
 
 
-def build_image(images: Images, image: Image, choice: Choice, tag: str | None = None) -> str:
+def patch_names() -> tuple[str, ...]:
+    """Return the names of the patch series, in the order in which it is applied."""
+    return tuple(sorted(path.stem for path in PATCHES.glob("*.patch")))
+
+
+def comma_list(numbers: Sequence[int]) -> str:
+    """Write numbers as the patched server reads a list of them."""
+    return ",".join(map(str, numbers))
+
+
+def build_image(
+    images: Images,
+    image: Image,
+    choice: Choice,
+    tag: str | None = None,
+    patches: Sequence[str] | None = None,
+) -> str:
     """Build ``image`` and return its local name; ``tag`` replaces the usual one.
 
-    Raises ToolError when an input cannot be had or the build fails. The name moves to the new
+    ``patches`` are the names of those to apply; without any given, the whole series is. Raises ToolError when an input cannot be had or the build fails. The name moves to the new
     image only when all of it was built.
     """
     ensure_engine()
     name = tag or local_name(images, image)
     source = resolve_source(images, choice)
     base = resolve_base(images, choice)
+    models = load_models()
+    applied = patch_names() if patches is None else tuple(patches)
     started = time.monotonic()
     say(f"building {name}")
     try:
@@ -59,8 +78,14 @@ def build_image(images: Images, image: Image, choice: Choice, tag: str | None = 
             build_args={
                 "CMAKE_FLAGS": image.cmake_flags,
                 "LLAMA_COMMIT": short_commit(source.origin),
+                "PATCHES": " ".join(applied),
+                "QUERY_PREFIX": models.query_prefix,
+                "DOCUMENT_PREFIX": models.document_prefix,
+                "MATRYOSHKA": comma_list(models.shared_matryoshka),
             },
-            labels=labels(images, image, source.origin, describe_base(base), read_revision()),
+            labels=labels(
+                images, image, source.origin, describe_base(base), read_revision(), applied
+            ),
             tags=[name],
             load=True,
             provenance=False,
@@ -81,10 +106,14 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="nox -s build --", description=__doc__)
     parser.add_argument("image", nargs="?", choices=sorted(images.images), default="cpu")
     parser.add_argument("--tag", help="the local name to give instead of the usual one")
+    parser.add_argument(
+        "--no-patches", action="store_true", help="build the bare source, without images/patches"
+    )
     add_origin_argument(parser)
     options = parser.parse_args(arguments)
     image = images.images[options.image]
-    build_image(images, image, choose(options.origin), options.tag)
+    patches = () if options.no_patches else None
+    build_image(images, image, choose(options.origin), options.tag, patches)
 
 
 if __name__ == "__main__":

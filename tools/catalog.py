@@ -177,6 +177,12 @@ class Models:
     document_prefix: str
     models: Mapping[str, Model]
 
+    @property
+    def shared_matryoshka(self) -> tuple[int, ...]:
+        """The sizes that every model has, ascending."""
+        sizes = [set(model.matryoshka) for model in self.models.values()]
+        return tuple(sorted(set.intersection(*sizes)))
+
 
 class _Table:
     """One TOML table, taken apart key by key; what is wrong is reported by file and key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools.catalog import ROOT, Image, Images, SourceOrigin
@@ -11,6 +12,9 @@ from tools.catalog import ROOT, Image, Images, SourceOrigin
 LABEL_PREFIX = "dev.jina-embeddings-v5"
 #: git abbreviates llama.cpp's commits to nine digits; `llama-server --version` prints these.
 COMMIT_DIGITS = 9
+#: The label that lists the patches in an image, and its value where there are none.
+PATCHES_LABEL = f"{LABEL_PREFIX}.patches"
+NO_PATCHES = "none"
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,12 @@ def short_commit(source: SourceOrigin) -> str:
 
 
 def labels(
-    images: Images, image: Image, source: SourceOrigin, base: Base, revision: Revision
+    images: Images,
+    image: Image,
+    source: SourceOrigin,
+    base: Base,
+    revision: Revision,
+    patches: Sequence[str],
 ) -> dict[str, str]:
     """Return every label of an image.
 
@@ -87,4 +96,5 @@ def labels(
         f"{LABEL_PREFIX}.llama-cpp.repository": source.repository,
         f"{LABEL_PREFIX}.llama-cpp.commit": source.commit,
         f"{LABEL_PREFIX}.llama-cpp.origin": source.name,
+        PATCHES_LABEL: ",".join(patches) or NO_PATCHES,
     }

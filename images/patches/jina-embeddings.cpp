@@ -1,0 +1,535 @@
+#include "jina-embeddings.h"
+
+#include "base64.hpp"
+#include "llama.h"
+#include "log.h"
+#include "server-context.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+// Not the server's own `json`: in newer sources that is a wrapper around this library.
+using ordered_json = nlohmann::ordered_json;
+using handler_t    = server_http_context::handler_t;
+
+// A request for embeddings is an object that holds a list of lists: three levels. Other requests
+// go deeper (JSON schemas), but no sane one comes near this.
+static const int MAX_NESTING = 200;
+
+// The most special tokens that a tokenizer adds to a text: one before it and one behind it.
+static const size_t MAX_ADDED_TOKENS = 2;
+
+bool jina_is_clients_error(const std::exception & error) {
+    // The sources wrap the JSON library's errors in different classes; the message stays its own.
+    return std::strncmp(error.what(), "[json.exception.", 16) == 0 || dynamic_cast<const std::out_of_range *>(&error);
+}
+
+void jina_check_nesting(const std::string & body) {
+    int  depth     = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < body.size(); i++) {
+        const char c = body[i];
+        if (in_string) {
+            if (c == '\\') {
+                i++; // what follows is escaped
+            } else if (c == '"') {
+                in_string = false;
+            }
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > MAX_NESTING) {
+                throw std::invalid_argument("the JSON is nested more than " + std::to_string(MAX_NESTING) + " levels deep");
+            }
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+}
+
+namespace {
+
+enum side { SIDE_NONE, SIDE_QUERY, SIDE_DOCUMENT };
+
+const char * const SIDE_NAMES[]     = { "none", "query", "document" };
+const char * const SIDE_VARIABLES[] = { "", "JINA_QUERY_PREFIX", "JINA_DOCUMENT_PREFIX" };
+
+// A request that is refused with a 400; `more` is added to the error beside its message.
+struct bad_request : std::runtime_error {
+    std::string  type;
+    ordered_json more;
+
+    explicit bad_request(const std::string & message,
+                         std::string         type = "invalid_request_error",
+                         ordered_json        more = ordered_json::object()) :
+        std::runtime_error(message), type(std::move(type)), more(std::move(more)) {}
+};
+
+server_http_res_ptr refusal(const bad_request & why) {
+    ordered_json error = {
+        { "code",    400        },
+        { "message", why.what() },
+        { "type",    why.type   },
+    };
+    error.update(why.more);
+    auto res    = std::make_unique<server_http_res>();
+    res->status = 400;
+    res->data   = ordered_json{ { "error", error } }.dump();
+    return res;
+}
+
+std::string join(const std::vector<int> & numbers) {
+    std::string text;
+    for (int number : numbers) {
+        text += (text.empty() ? "" : ", ") + std::to_string(number);
+    }
+    return text;
+}
+
+bool starts_with(const std::string & text, const std::string & prefix) {
+    return text.compare(0, prefix.size(), prefix) == 0;
+}
+
+std::string environment(const char * name) {
+    const char * value = std::getenv(name);
+    return value ? value : "";
+}
+
+// Throws std::invalid_argument naming the variable.
+int positive(const char * variable, const std::string & text) {
+    char *     end   = nullptr;
+    const long value = std::strtol(text.c_str(), &end, 10);
+    if (text.empty() || *end != '\0' || value < 1 || value > 1000000) {
+        throw std::invalid_argument(std::string(variable) + ": '" + text + "' is not a number of dimensions");
+    }
+    return (int) value;
+}
+
+ordered_json parse(const std::string & text) {
+    try {
+        return ordered_json::parse(text);
+    } catch (const ordered_json::exception & error) {
+        const std::string message = error.what(); // "[json.exception.parse_error.101] parse error at line ..."
+        throw bad_request("the request is not valid JSON: " + message.substr(message.find("] ") + 2));
+    }
+}
+
+// What is asked for beside the input.
+struct options {
+    side wanted     = SIDE_NONE;
+    int  dimensions = 0; // 0: all
+    bool truncate   = false;
+    bool base64     = false;
+};
+
+// A field that is absent or null is not there; OpenAI's clients may send null.
+const ordered_json * field(const ordered_json & body, const char * name) {
+    const auto found = body.find(name);
+    return found == body.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::string text_field(const ordered_json & body, const char * name) {
+    const ordered_json * value = field(body, name);
+    if (value && !value->is_string()) {
+        throw bad_request(std::string("`") + name + "` must be a string, not " + value->type_name());
+    }
+    return value ? value->get<std::string>() : "";
+}
+
+bool is_token_array(const ordered_json & value) {
+    return value.is_array() && !value.empty() &&
+           std::all_of(value.begin(), value.end(), [](const ordered_json & each) { return each.is_number_integer(); });
+}
+
+// The single inputs in a request's input, in place.
+std::vector<ordered_json *> split(ordered_json & input) {
+    if (input.is_string() || is_token_array(input)) {
+        return { &input };
+    }
+    if (!input.is_array()) {
+        throw bad_request(std::string("`input` must be a text, an array of token numbers, or a list of these, not ") +
+                          input.type_name());
+    }
+    if (input.empty()) {
+        throw bad_request("`input` must not be an empty list");
+    }
+    std::vector<ordered_json *> inputs;
+    for (auto & each : input) {
+        inputs.push_back(&each);
+    }
+    return inputs;
+}
+
+// Refuses an input that is no text and no token array, or holds nothing.
+void check(const ordered_json & input, const std::string & name, int n_vocab) {
+    if (input.is_string() || input.is_array()) {
+        if (input.empty() || (input.is_string() && input.get_ref<const std::string &>().empty())) {
+            throw bad_request(name + " must not be empty");
+        }
+    }
+    if (input.is_string()) {
+        return;
+    }
+    if (!is_token_array(input)) {
+        throw bad_request(name + " must be a text or an array of token numbers");
+    }
+    for (const auto & token : input) {
+        if (token < 0 || token >= n_vocab) {
+            throw bad_request(name + " holds the token " + token.dump() + ", but tokens go from 0 to " +
+                              std::to_string(n_vocab - 1));
+        }
+    }
+}
+
+// The first `size` numbers, scaled to length 1 again: how a Matryoshka embedding is shortened
+// (Kusupati et al., "Matryoshka Representation Learning", 2022).
+std::vector<float> shorten(std::vector<float> vector, size_t size) {
+    vector.resize(std::min(size, vector.size()));
+    double sum = 0.0;
+    for (float number : vector) {
+        sum += (double) number * number;
+    }
+    const double length = std::sqrt(sum);
+    if (length > 0.0) {
+        for (float & number : vector) {
+            number = (float) (number / length);
+        }
+    }
+    return vector;
+}
+
+std::vector<float> decode(const std::string & text) {
+    const std::string  bytes = base64::decode(text);
+    std::vector<float> vector(bytes.size() / sizeof(float));
+    std::memcpy(vector.data(), bytes.data(), vector.size() * sizeof(float));
+    return vector;
+}
+
+std::string encode(const std::vector<float> & vector) {
+    return base64::encode(reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float));
+}
+
+} // namespace
+
+struct jina_embeddings::impl {
+    // the settings
+    std::vector<int> matryoshka;
+    int              default_dimensions = 0; // 0: all
+    std::string      prefixes[3];            // by side; empty where none is set
+
+    // the model's limits
+    std::vector<int> allowed_dimensions;
+    int              n_vocab = 0;
+    size_t           longest = 0; // tokens of one input
+
+    handler_t tokenizer;
+
+    void read_settings();
+
+    server_http_res_ptr answer(const server_http_req & req, const handler_t & upstream, bool openai, side given) const;
+
+  private:
+    options              read_options(const ordered_json & body, side given) const;
+    void                 refuse_options(const ordered_json & body, side given) const;
+    void                 add_prefix(ordered_json & input, const std::string & name, side wanted) const;
+    std::vector<int32_t> tokenize(const server_http_req & req, const std::string & text) const;
+    bool fit(const server_http_req & req, ordered_json & input, const std::string & name, const options & wanted) const;
+};
+
+// Throws std::invalid_argument for a setting that cannot be.
+void jina_embeddings::impl::read_settings() {
+    std::istringstream sizes(environment("JINA_MATRYOSHKA"));
+    for (std::string size; std::getline(sizes, size, ',');) {
+        matryoshka.push_back(positive("JINA_MATRYOSHKA", size));
+    }
+    const std::string dimensions = environment("JINA_DIMENSIONS");
+    if (!dimensions.empty()) {
+        default_dimensions = positive("JINA_DIMENSIONS", dimensions);
+        if (std::find(matryoshka.begin(), matryoshka.end(), default_dimensions) == matryoshka.end()) {
+            throw std::invalid_argument("JINA_DIMENSIONS: " + dimensions + " is not in JINA_MATRYOSHKA (" +
+                                        join(matryoshka) + ")");
+        }
+    }
+    for (side each : { SIDE_QUERY, SIDE_DOCUMENT }) {
+        prefixes[each] = environment(SIDE_VARIABLES[each]);
+    }
+}
+
+options jina_embeddings::impl::read_options(const ordered_json & body, side given) const {
+    options wanted;
+
+    const std::string format = text_field(body, "encoding_format");
+    if (!format.empty() && format != "float" && format != "base64") {
+        throw bad_request("`encoding_format` must be float or base64, not " + format);
+    }
+    wanted.base64 = format == "base64";
+
+    if (const ordered_json * truncate = field(body, "truncate")) {
+        if (!truncate->is_boolean()) {
+            throw bad_request(std::string("`truncate` must be true or false, not ") + truncate->type_name());
+        }
+        wanted.truncate = truncate->get<bool>();
+    }
+
+    wanted.dimensions = default_dimensions;
+    if (const ordered_json * dimensions = field(body, "dimensions")) {
+        if (!dimensions->is_number_integer() ||
+            std::find(allowed_dimensions.begin(), allowed_dimensions.end(), *dimensions) == allowed_dimensions.end()) {
+            throw bad_request("`dimensions` must be one of " + join(allowed_dimensions) + ", not " + dimensions->dump());
+        }
+        wanted.dimensions = dimensions->get<int>();
+    }
+    if (wanted.dimensions == allowed_dimensions.back()) {
+        wanted.dimensions = 0;
+    }
+
+    // The path and both fields may name the side; all that do must agree.
+    wanted.wanted = given;
+    const std::pair<const char *, std::vector<std::pair<std::string, side>>> fields[] = {
+        { "input_type", { { "query", SIDE_QUERY }, { "document", SIDE_DOCUMENT },
+                          { "search", SIDE_QUERY }, { "ingest", SIDE_DOCUMENT } } },
+        { "task", { { "retrieval.query", SIDE_QUERY }, { "retrieval.passage", SIDE_DOCUMENT } } },
+    };
+    for (const auto & [name, values] : fields) {
+        if (!field(body, name)) {
+            continue;
+        }
+        const std::string value = text_field(body, name);
+        const auto found = std::find_if(values.begin(), values.end(), [&](const auto & each) { return each.first == value; });
+        if (found == values.end()) {
+            std::string known;
+            for (const auto & each : values) {
+                known += (known.empty() ? "" : ", ") + each.first;
+            }
+            throw bad_request(std::string("`") + name + "` must be one of " + known + ", not " + value);
+        }
+        if (wanted.wanted != SIDE_NONE && wanted.wanted != found->second) {
+            throw bad_request(std::string("`") + name + "` says " + SIDE_NAMES[found->second] +
+                              ", but the path or another field says " + SIDE_NAMES[wanted.wanted]);
+        }
+        wanted.wanted = found->second;
+    }
+    if (wanted.wanted != SIDE_NONE && prefixes[wanted.wanted].empty()) {
+        throw bad_request(std::string("this server knows no prefix for the side ") + SIDE_NAMES[wanted.wanted] +
+                          "; its operator sets it with " + SIDE_VARIABLES[wanted.wanted]);
+    }
+    return wanted;
+}
+
+// What only the OpenAI form of a request can hold must not be ignored in another one.
+void jina_embeddings::impl::refuse_options(const ordered_json & body, side given) const {
+    for (const char * name : { "dimensions", "input_type", "task", "truncate" }) {
+        if (field(body, name)) {
+            throw bad_request(std::string("`") + name + "` is known at /v1/embeddings only, together with `input`");
+        }
+    }
+    if (given != SIDE_NONE) {
+        throw bad_request("`input` is missing");
+    }
+}
+
+void jina_embeddings::impl::add_prefix(ordered_json & input, const std::string & name, side wanted) const {
+    const std::string & prefix = prefixes[wanted];
+    const side          other  = wanted == SIDE_QUERY ? SIDE_DOCUMENT : SIDE_QUERY;
+    if (!input.is_string()) {
+        throw bad_request(name + " is an array of tokens, to which no prefix can be added; send a text, or no side");
+    }
+    const auto & text = input.get_ref<const std::string &>();
+    if (!prefixes[other].empty() && starts_with(text, prefixes[other])) {
+        throw bad_request(name + " starts with '" + prefixes[other] + "', but is to be embedded as a " + SIDE_NAMES[wanted]);
+    }
+    if (!starts_with(text, prefix)) {
+        input = prefix + text;
+    }
+}
+
+// The tokens of a text, those that the model adds included: by the server's own route, which
+// knows the vocabulary and wakes a sleeping server.
+std::vector<int32_t> jina_embeddings::impl::tokenize(const server_http_req & req, const std::string & text) const {
+    server_http_req inner = req;
+    inner.body = ordered_json{ { "content", text }, { "add_special", true }, { "parse_special", true } }.dump();
+    const auto res = tokenizer(inner);
+    if (res->status != 200) {
+        throw std::runtime_error("the tokenizer failed: " + res->data);
+    }
+    return ordered_json::parse(res->data).at("tokens").get<std::vector<int32_t>>();
+}
+
+// Makes sure that an input is no longer than the model can take; true if it was cut for that.
+bool jina_embeddings::impl::fit(const server_http_req & req,
+                                ordered_json &          input,
+                                const std::string &     name,
+                                const options &         wanted) const {
+    std::vector<int32_t> tokens;
+    if (input.is_string()) {
+        const auto & text = input.get_ref<const std::string &>();
+        // A token stands for at least one byte, so most texts need not be counted.
+        if (text.size() + MAX_ADDED_TOKENS <= longest) {
+            return false;
+        }
+        tokens = tokenize(req, text);
+    } else {
+        tokens = input.get<std::vector<int32_t>>();
+    }
+    if (tokens.size() <= longest) {
+        return false;
+    }
+    if (!wanted.truncate) {
+        const std::string given = std::to_string(tokens.size());
+        throw bad_request(name + " has " + given + " tokens, but at most " + std::to_string(longest) +
+                              " are allowed; `truncate`: true cuts it",
+                          "exceed_context_size_error", { { "n_prompt_tokens", tokens.size() }, { "n_ctx", longest } });
+    }
+    // The last token stays: the model ends each text with one of its own, and pools there.
+    tokens.erase(tokens.begin() + (longest - 1), tokens.end() - 1);
+    input = tokens;
+    return true;
+}
+
+server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
+                                                  const handler_t &       upstream,
+                                                  bool                    openai,
+                                                  side                    given) const {
+    ordered_json body = parse(req.body);
+    if (!body.is_object()) {
+        throw bad_request(std::string("the request must be a JSON object, not ") + body.type_name());
+    }
+    if (body.contains("input") && body.contains("content")) {
+        throw bad_request("the request holds both `input` and `content`");
+    }
+    const char * const key = body.contains("content") ? "content" : "input";
+    if (!body.contains(key)) {
+        throw bad_request("`input` is missing");
+    }
+    text_field(body, "model");
+    if (const ordered_json * normalize = field(body, "embd_normalize")) {
+        // The values that llama-server's --embd-normalize documents, up to any p-norm in use.
+        if (!normalize->is_number_integer() || *normalize < -1 || *normalize > 100) {
+            throw bad_request("`embd_normalize` must be a number from -1 to 100, not " + normalize->dump());
+        }
+    }
+    // With `content` upstream answers in its own form, whatever the path.
+    openai = openai && std::strcmp(key, "input") == 0;
+    if (!openai) {
+        refuse_options(body, given);
+    }
+    options wanted = read_options(body, given);
+    if (!openai) {
+        wanted.dimensions = 0;
+    }
+
+    // Null is as good as absent, but upstream does not know that.
+    bool changed = false;
+    for (const char * name : { "encoding_format", "embd_normalize", "model" }) {
+        if (body.contains(name) && !field(body, name)) {
+            body.erase(name);
+            changed = true;
+        }
+    }
+
+    const bool        single = body.at(key).is_string() || is_token_array(body.at(key));
+    std::vector<bool> cut;
+    for (ordered_json * input : split(body.at(key))) {
+        const std::string name = single ? "`input`" : "`input[" + std::to_string(cut.size()) + "]`";
+        check(*input, name, n_vocab);
+        if (wanted.wanted != SIDE_NONE) {
+            add_prefix(*input, name, wanted.wanted);
+            changed = true;
+        }
+        cut.push_back(fit(req, *input, name, wanted));
+        changed = changed || cut.back();
+    }
+
+    const bool rewrite = wanted.dimensions != 0 || wanted.truncate;
+    if (!changed && !rewrite) {
+        return upstream(req);
+    }
+
+    // To be rewritten, the vectors come as base64: far cheaper to read than decimal numbers.
+    if (rewrite) {
+        body["encoding_format"] = "base64";
+    }
+    server_http_req inner = req;
+    inner.body            = body.dump();
+    auto res              = upstream(inner);
+    if (!rewrite || res->status != 200 || res->data.empty()) {
+        return res;
+    }
+
+    ordered_json answer = ordered_json::parse(res->data);
+    for (size_t i = 0; i < cut.size(); i++) {
+        ordered_json &     item   = answer.at("data").at(i);
+        std::vector<float> vector = decode(item.at("embedding").get<std::string>());
+        if (wanted.dimensions != 0) {
+            vector = shorten(std::move(vector), wanted.dimensions);
+        }
+        if (wanted.base64) {
+            item["embedding"] = encode(vector);
+        } else {
+            item["embedding"] = vector;
+            item.erase("encoding_format");
+        }
+        if (wanted.truncate) {
+            item["truncated"] = (bool) cut[i];
+        }
+    }
+    res->data = answer.dump();
+    return res;
+}
+
+bool jina_embeddings::init(server_routes & routes) {
+    self = std::make_shared<impl>();
+    try {
+        self->read_settings();
+    } catch (const std::invalid_argument & error) {
+        LOG_ERR("%s\n", error.what());
+        return false;
+    }
+    self->tokenizer = routes.post_tokenize;
+
+    const auto in_front_of = [self = self](handler_t upstream, bool openai, side given) -> handler_t {
+        return [=](const server_http_req & req) -> server_http_res_ptr {
+            try {
+                return self->answer(req, upstream, openai, given);
+            } catch (const bad_request & why) {
+                return refusal(why);
+            }
+        };
+    };
+    post_query                 = in_front_of(routes.post_embeddings_oai, true, SIDE_QUERY);
+    post_document              = in_front_of(routes.post_embeddings_oai, true, SIDE_DOCUMENT);
+    routes.post_embeddings     = in_front_of(routes.post_embeddings, false, SIDE_NONE);
+    routes.post_embeddings_oai = in_front_of(routes.post_embeddings_oai, true, SIDE_NONE);
+    return true;
+}
+
+void jina_embeddings::model_loaded(const server_context & server) {
+    const llama_context * ctx   = server.get_llama_context();
+    const llama_model *   model = llama_get_model(ctx);
+
+    self->n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
+
+    const int n_embd = llama_model_n_embd_out(model);
+    for (int size : self->matryoshka) {
+        if (size < n_embd) {
+            self->allowed_dimensions.push_back(size);
+        }
+    }
+    self->allowed_dimensions.push_back(n_embd);
+
+    self->longest = server.get_meta().slot_n_ctx;
+    if (!llama_get_memory(ctx)) {
+        // Without a KV cache a whole input is one micro-batch.
+        self->longest = std::min<size_t>(self->longest, llama_n_ubatch(ctx));
+    }
+}
