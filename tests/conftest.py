@@ -20,7 +20,7 @@ from tools.errors import ToolError
 from tools.fetch import fetch_model, models_dir
 from tools.stack import Running, booted
 from tools.synthetic import ensure_synthetic
-from tools.tags import local_name
+from tools.tags import NO_PATCHES, PATCHES_LABEL, local_name
 
 IMAGES, MODELS = load_images(), load_models()
 
@@ -49,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--model-file", type=Path, help="the GGUF file that --base-url serves")
     group.addoption("--quant", default="Q8_0", help="the quantisation that --base-url serves")
     group.addoption("--api-key", help="the key that --base-url wants")
+    group.addoption("--bare", action="store_true", help="--base-url is llama-server unpatched")
     group.addoption(
         "--weights",
         choices=["synthetic", "real"],
@@ -116,6 +117,14 @@ def image(engine: None, pytestconfig: pytest.Config) -> str:
     return name
 
 
+def is_bare(image: str) -> bool:
+    """Whether an image was built without our patches, as its label says."""
+    form = f'{{{{index .Config.Labels "{PATCHES_LABEL}"}}}}'
+    found = run_docker(["image", "inspect", "--format", form, image], timeout=30)
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip() == NO_PATCHES
+
+
 @pytest.fixture(scope="session")
 def stack(profile: Profile, image: str, pytestconfig: pytest.Config) -> Iterator[Stack]:
     """The profile, booted for as long as its tests run."""
@@ -145,8 +154,15 @@ def server(profile: Profile, request: pytest.FixtureRequest) -> Server:
             config.getoption("--api-key"),
             synthetic,
             profile.quantisation,
+            config.getoption("--bare"),
         )
     stack: Stack = request.getfixturevalue("stack")
     return Server(
-        stack.running.base_url, profile.model, stack.file, None, synthetic, profile.quantisation
+        stack.running.base_url,
+        profile.model,
+        stack.file,
+        None,
+        synthetic,
+        profile.quantisation,
+        is_bare(request.getfixturevalue("image")),
     )

@@ -55,8 +55,9 @@ def build_image(
 ) -> str:
     """Build ``image`` and return its local name; ``tag`` replaces the usual one.
 
-    ``patches`` are the names of those to apply; without any given, the whole series is. Raises ToolError when an input cannot be had or the build fails. The name moves to the new
-    image only when all of it was built.
+    ``patches`` are the names of those to apply; without any given, the whole series is. The
+    local name moves to the new image only when all of it was built. Raises ToolError when an
+    input cannot be had or the build fails.
     """
     ensure_engine()
     name = tag or local_name(images, image)
@@ -84,7 +85,12 @@ def build_image(
                 "MATRYOSHKA": comma_list(models.shared_matryoshka),
             },
             labels=labels(
-                images, image, source.origin, describe_base(base), read_revision(), applied
+                images,
+                image,
+                source.origin,
+                describe_base(base),
+                read_revision(),
+                patches=applied,
             ),
             tags=[name],
             load=True,

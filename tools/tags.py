@@ -75,6 +75,7 @@ def labels(
     source: SourceOrigin,
     base: Base,
     revision: Revision,
+    *,
     patches: Sequence[str],
 ) -> dict[str, str]:
     """Return every label of an image.

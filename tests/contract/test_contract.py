@@ -38,6 +38,13 @@ def _need(config: pytest.Config, server: Server, name: str) -> None:
                 why=f"{server.model.context} tokens on real weights take long;"
                 f" --require {name} runs it",
             )
+        case "short-context":
+            need(
+                config,
+                name,
+                available=server.model.context <= LONGEST_UNASKED or name in required(config),
+                why=f"{server.model.context} tokens take long; --require {name} runs it",
+            )
         case _:
             raise AssertionError(f"no requirement is called {name!r}")
 
@@ -62,7 +69,7 @@ def test_numbers(check: Check, server: Server, request: pytest.FixtureRequest) -
 def _run(check: Check, server: Server, request: pytest.FixtureRequest) -> None:
     for name in check.needs:
         _need(request.config, server, name)
-    if check.xfail is not None and server.model.name in check.xfail_with:
+    if server.bare and check.xfail is not None and server.model.name in check.xfail_with:
         # Only an assertion is the expected failure: a server that is gone is not.
         request.applymarker(
             pytest.mark.xfail(strict=True, raises=AssertionError, reason=check.xfail)

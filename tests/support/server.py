@@ -18,3 +18,4 @@ class Server:
     api_key: str | None
     synthetic: bool
     quantisation: str
+    bare: bool  # llama-server as it is, without images/patches

@@ -25,9 +25,29 @@ from numpy.typing import NDArray
 from tests.contract.checks.inputs import CORPUS
 from tests.contract.checks.real import CARD_DOCUMENTS, CARD_QUERY, CARD_SIMILARITIES
 from tests.support.server import Server
-from tools.catalog import Model
+from tools.catalog import Model, load_models
 
 Vector = NDArray[np.float64]
+
+PREFIXES = load_models()
+
+#: Where embeddings are answered, and for which side.
+_PATHS = {
+    "/v1/embeddings": None,
+    "/query/v1/embeddings": "query",
+    "/document/v1/embeddings": "document",
+}
+
+#: What the fields that name a side may say, and which side that is.
+_SIDES = {
+    "input_type": {
+        "query": "query",
+        "search": "query",
+        "document": "document",
+        "ingest": "document",
+    },
+    "task": {"retrieval.query": "query", "retrieval.passage": "document"},
+}
 
 #: The token that ends every text; also the largest token id.
 END = 128_000
@@ -67,7 +87,16 @@ FAULTS = frozenset(
         "another model's name",
         "synthetic weights unnamed",
         "answers under another model's name",
+        # the sides
+        "sides ignored",
+        "sides swapped",
+        "prefix doubled",
+        "prefix not counted",
+        "path prefixes ignored",
+        "wrong sides accepted",
         # the refusals
+        "dimensions refused without a reason",
+        "null fields refused",
         "errors are 500",
         "errors are text",
         "bad requests accepted",
@@ -77,6 +106,10 @@ FAULTS = frozenset(
         "micro-batch of 512",
         "context refused",
         "more than context accepted",
+        "limit unnamed",
+        "truncation unsaid",
+        "truncation loses the end",
+        "truncation everywhere",
         # the rest
         "never healthy",
         "no metrics",
@@ -207,7 +240,8 @@ class ToyModel:
         for token, count in zip(*np.unique(tokens, return_counts=True), strict=True):
             share = 1.0 if self.fault == "mean pooling" else weight(int(token))
             vector += share * count * direction(int(token), dims)
-        return unit(vector)
+        # Last-token pooling: without the end token at its end, a text is embedded as another.
+        return unit(vector) if tokens[-1] == END else unit(unit(vector) + noise(tokens, dims))
 
 
 class ToyReference:
@@ -257,6 +291,7 @@ class WrongServer:
             api_key=None,
             synthetic=self.synthetic,
             quantisation="Q8_0",
+            bare=False,
         )
 
     def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | str:
@@ -274,17 +309,22 @@ class WrongServer:
                 request = json.loads(body)
                 tokens = self.toy.tokens(request["content"])
                 return {"tokens": tokens if request["add_special"] else tokens[:-1]}
-            case "POST", "/v1/embeddings":
-                return self.embeddings(body)
+            case "POST", _ if path in _PATHS:
+                return self.embeddings(body, _PATHS[path])
             case "GET", "/health":
                 raise RefusalError(503, "unavailable_error", "Loading model")
         if self.fault == "bad requests accepted":
             return {}
         raise RefusalError(404, "not_found_error", f"nothing answers {method} {path}")
 
-    def embeddings(self, body: bytes) -> dict[str, Any]:
+    def embeddings(self, body: bytes, path_side: str | None = None) -> dict[str, Any]:
         request = self.parse(body)
-        inputs = [self.read(each) for each in self.split(request.get("input"))]
+        given = self.split(request.get("input"))
+        side = self.side(request, None if self.fault == "path prefixes ignored" else path_side)
+        if side:
+            given = [self.prefixed(each, side) for each in given]
+        read = [self.read(each) for each in given]
+        inputs = [self.fit(tokens, cut=request.get("truncate", False)) for tokens in read]
         if self.fault == "batches end at 256":
             inputs = inputs[:256]
         vectors = [self.toy.embed(tokens) for tokens in inputs]
@@ -298,6 +338,8 @@ class WrongServer:
             case "concurrent answers swapped":
                 vectors = self.swap(vectors)
         used = sum(map(len, inputs)) + (self.fault == "usage off by one")
+        if side and self.fault == "prefix not counted":
+            used -= len(inputs)
         self.prompt_tokens += used
         other_name = self.fault == "answers under another model's name"
         first = 1 if self.fault == "index from one" else 0
@@ -310,8 +352,11 @@ class WrongServer:
                     "object": "embedding",
                     "index": index,
                     "embedding": self.encode(vector, request.get("encoding_format", "float")),
+                    **self.truncation(request, whole=whole, used=used_tokens),
                 }
-                for index, vector in enumerate(vectors, start=first)
+                for index, (vector, whole, used_tokens) in enumerate(
+                    zip(vectors, read, inputs, strict=False), start=first
+                )
             ],
         }
 
@@ -319,18 +364,72 @@ class WrongServer:
         """Return the request, refused where a field is not as it must be."""
         try:
             request = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise bad_request(f"not JSON: {error}") from None
         if not isinstance(request, dict):
             raise bad_request("the body must be a JSON object")
         if self.fault == "unknown fields refused" and "user" in request:
             raise bad_request("unknown field: user")
+        if self.fault == "null fields refused" and None in request.values():
+            raise bad_request("a field is null")
+        if "input" in request and "content" in request:
+            raise bad_request("both input and content")
+        # Null is as good as absent, but for the input.
+        request = {name: value for name, value in request.items() if value is not None}
         if request.get("encoding_format", "float") not in ("float", "base64"):
             raise bad_request("encoding_format must be float or base64")
+        if not isinstance(request.get("model", ""), str):
+            raise bad_request("model must be a string")
+        if not isinstance(request.get("truncate", False), bool):
+            raise bad_request("truncate must be true or false")
         dimensions = request.get("dimensions", self.model.dims)
-        if dimensions not in self.model.matryoshka:
-            raise bad_request(f"dimensions must be one of {list(self.model.matryoshka)}")
+        if type(dimensions) is not int or dimensions not in self.model.matryoshka:
+            sizes = list(self.model.matryoshka)
+            unsaid = self.fault == "dimensions refused without a reason"
+            raise bad_request("no" if unsaid else f"dimensions must be one of {sizes}")
         return request
+
+    def side(self, request: dict[str, Any], path_side: str | None) -> str | None:
+        """Return the side that the path and the fields agree on; None where none is named."""
+        sides = {path_side} - {None}
+        for name, known in _SIDES.items():
+            if name in request:
+                value = request[name]
+                if not isinstance(value, str):
+                    raise bad_request(f"{name} must be a string")
+                if value not in known and self.fault != "wrong sides accepted":
+                    raise bad_request(f"{name} must be one of {', '.join(known)}")
+                sides.add(known.get(value))
+        if len(sides) > 1 and self.fault != "wrong sides accepted":
+            raise bad_request("the request names both sides")
+        if not sides or self.fault == "sides ignored":
+            return None
+        side = sides.pop()
+        if self.fault == "sides swapped":
+            return "document" if side == "query" else "query"
+        return side
+
+    def prefixed(self, given: Any, side: str) -> Any:
+        """Return a text with the prefix of its side."""
+        prefixes = {"query": PREFIXES.query_prefix, "document": PREFIXES.document_prefix}
+        prefix = prefixes.pop(side)
+        (other,) = prefixes.values()
+        if self.fault == "wrong sides accepted":
+            return given
+        if not isinstance(given, str):
+            raise bad_request("tokens cannot have a prefix")
+        if given.startswith(other):
+            raise bad_request("a text has the prefix of the other side")
+        doubled = self.fault == "prefix doubled"
+        return given if given.startswith(prefix) and not doubled else prefix + given
+
+    def truncation(
+        self, request: dict[str, Any], *, whole: list[int], used: list[int]
+    ) -> dict[str, bool]:
+        """Return what an answer says about a cut input: nothing where no cut was asked for."""
+        if not request.get("truncate") or self.fault == "truncation unsaid":
+            return {}
+        return {"truncated": len(used) < len(whole) or self.fault == "truncation everywhere"}
 
     def split(self, given: Any) -> list[Any]:
         """Return the request's input as a list of single inputs."""
@@ -344,6 +443,8 @@ class WrongServer:
 
     def read(self, given: Any) -> list[int]:
         """Return the tokens of a single input."""
+        if given == "":
+            raise bad_request("an input is empty")
         if isinstance(given, str):
             tokens = self.toy.tokens(given)
         elif not _is_token_array(given) or not given:
@@ -356,10 +457,19 @@ class WrongServer:
             raise bad_request("a token is outside of the vocabulary")
         if self.fault == "micro-batch of 512" and len(tokens) > 512:
             raise RefusalError(500, "server_error", "too large to process")
-        limit = self.model.context - (self.fault == "context refused")
-        if len(tokens) > limit and self.fault != "more than context accepted":
-            raise bad_request(f"{len(tokens)} tokens exceed the context of {limit}")
         return tokens
+
+    def fit(self, tokens: list[int], *, cut: bool) -> list[int]:
+        """Return tokens no longer than the context, cut where that was asked for."""
+        limit = self.model.context - (self.fault == "context refused")
+        if len(tokens) <= limit or self.fault == "more than context accepted":
+            return tokens
+        if not cut:
+            named = "" if self.fault == "limit unnamed" else f" of {limit}"
+            raise bad_request(f"{len(tokens)} tokens exceed the context{named}")
+        if self.fault == "truncation loses the end":
+            return tokens[:limit]
+        return [*tokens[: limit - 1], tokens[-1]]
 
     def shorten(self, vector: Vector, dimensions: int) -> Vector:
         """Return the vector at the requested size."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.checks import errors, numbers
+from tests.contract.checks import errors, numbers, sides
 from tests.contract.checks.all import CHECKS
 from tests.contract.checks.check import Check
 from tests.support.wrong_server import FAULTS, ToyReference, WrongServer
@@ -16,6 +16,9 @@ MODELS = load_models().models
 BY_NAME = {check.name: check for check in CHECKS}
 REFUSALS = {f"refuses_{name}" for name in errors.BAD_REQUESTS}
 REFERENCES = {f"reference_{length}_tokens" for length in numbers.LENGTHS}
+
+ADDS_PREFIX = {f"side_{name}" for name in sides.WAYS}
+SIDE_CLIENTS = {"side_from_openai_client", "langchain_client"}
 
 #: Which checks catch which fault. A fault may be caught by others too; these must catch it.
 CAUGHT_BY: dict[str, set[str]] = {
@@ -51,6 +54,14 @@ CAUGHT_BY: dict[str, set[str]] = {
     "base64 of float64": {"base64_equals_float", "openai_client", "elasticsearch_request"},
     "dimensions ignored": {"dimensions", "dimensions_from_clients"},
     "dimensions not normalised": {"dimensions"},
+    "dimensions refused without a reason": {"dimensions_refusal_names_sizes"},
+    "null fields refused": {"null_fields"},
+    "sides ignored": ADDS_PREFIX | SIDE_CLIENTS | {"side_single_text", "side_with_dimensions"},
+    "sides swapped": ADDS_PREFIX | SIDE_CLIENTS | {"side_single_text", "side_with_dimensions"},
+    "prefix doubled": ADDS_PREFIX,
+    "prefix not counted": ADDS_PREFIX,
+    "path prefixes ignored": {"side_query_path", "side_document_path"} | SIDE_CLIENTS,
+    "wrong sides accepted": {f"side_refuses_{name}" for name in sides.REFUSED},
     "concurrent answers swapped": {"concurrent_clients"},
     "another model's name": {"models", "fields"},
     "synthetic weights unnamed": {"models"},
@@ -69,6 +80,10 @@ CAUGHT_BY: dict[str, set[str]] = {
     },
     "context refused": {"serves_context"},
     "more than context accepted": {"refuses_more_than_context", "serves_after_too_long_input"},
+    "limit unnamed": {"refuses_more_than_context"},
+    "truncation unsaid": {"truncates", "truncates_nothing"},
+    "truncation loses the end": {"truncates"},
+    "truncation everywhere": {"truncates", "truncates_nothing"},
     "never healthy": {"health"},
     "no metrics": {"metrics"},
     "metrics stand still": {"metrics"},

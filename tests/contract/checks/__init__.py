@@ -10,6 +10,15 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("api", "errors", "length", "numbers", "real", "retrieval", "vectors")
+        for module in (
+            "api",
+            "errors",
+            "length",
+            "numbers",
+            "real",
+            "retrieval",
+            "sides",
+            "vectors",
+        )
     )
 )

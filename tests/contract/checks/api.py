@@ -200,6 +200,22 @@ def dimensions_from_clients(server: Server, client: Client) -> None:
     assert len(answer.data[0].embedding) == dims
 
 
+def dimensions_refusal_names_sizes(server: Server, client: Client) -> None:
+    """A refusal of ``dimensions`` names every size that is allowed."""
+    response = client.request("POST", "/v1/embeddings", json={"input": TEXT, "dimensions": 33})
+    assert response.status_code == 400, describe(response)
+    message = response.json()["error"]["message"]
+    assert all(str(size) in message for size in server.model.matryoshka), message
+
+
+def null_fields(server: Server, client: Client) -> None:
+    """Optional fields may be null, as some clients send those that are not set."""
+    names = ("model", "encoding_format", "dimensions", "input_type", "task", "truncate", "user")
+    body = client.embeddings(TEXT, **dict.fromkeys(names))
+    assert body["model"] in client.models()
+    assert cosine(vectors(body), client.embed([TEXT])).min() >= same(server)
+
+
 def health(_server: Server, client: Client) -> None:
     """``/health`` answers 200 and JSON, which is what healthchecks and balancers read."""
     response = client.request("GET", "/health")
@@ -248,6 +264,12 @@ CHECKS = (
     ),
     Check("dimensions", dimensions, xfail=_DIMENSIONS_IGNORED),
     Check("dimensions_from_clients", dimensions_from_clients, xfail=_DIMENSIONS_IGNORED),
+    Check(
+        "dimensions_refusal_names_sizes",
+        dimensions_refusal_names_sizes,
+        xfail=_DIMENSIONS_IGNORED,
+    ),
+    Check("null_fields", null_fields, xfail="llama-server answers 500 to a null encoding_format"),
     Check("health", health),
     Check("models", models),
     Check("metrics", metrics),

@@ -14,8 +14,8 @@ class Check:
     """One thing that every server must do; its function raises AssertionError where it fails.
 
     ``needs`` names requirements of ``test_contract.py`` without which it cannot run. ``xfail``
-    says why today's llama-server fails it with the models ``xfail_with``: it is then expected to
-    fail, and strictly.
+    says why the bare llama-server, without our patches, fails it with the models ``xfail_with``:
+    there it is expected to fail, and strictly.
     """
 
     name: str

@@ -17,7 +17,7 @@ from tests.support.vectors import cosine
 
 @dataclass(frozen=True)
 class BadRequest:
-    """A request that must be refused; ``xfail`` says what today's llama-server does instead."""
+    """A request that must be refused; ``xfail`` says what a bare llama-server does instead."""
 
     body: bytes
     method: str = "POST"
@@ -31,6 +31,8 @@ def _json(xfail: str | None = None, **fields: object) -> BadRequest:
 
 _PARSER = "llama-server answers 500 with its JSON parser's own exception"
 _TYPES = "llama-server answers 500 to an input of the wrong type"
+_ONE = "llama-server takes a list with a number in it for one input"
+_EMPTY = "llama-server embeds the token that it adds to the empty text"
 _IGNORED = "llama-server ignores dimensions and answers 200"
 
 BAD_REQUESTS = {
@@ -49,6 +51,17 @@ BAD_REQUESTS = {
     "input_holds_null": _json(input=["a text", None], xfail=_TYPES),
     "input_holds_object": _json(input=[{"text": "a text"}], xfail=_TYPES),
     "input_holds_fraction": _json(input=[[1.5, 2.5]], xfail=_TYPES),
+    "input_holds_flag": _json(input=[True], xfail=_TYPES),
+    "input_holds_text_in_array": _json(input=[["a text"]], xfail=_TYPES),
+    "input_mixes_text_and_number": _json(input=["a text", 5], xfail=_ONE),
+    "input_empty_text": _json(input="", xfail=_EMPTY),
+    "input_holds_empty_text": _json(input=["a text", ""], xfail=_EMPTY),
+    "input_and_content": _json(
+        input="a text", content="another", xfail="llama-server ignores content beside input"
+    ),
+    "number_too_large": BadRequest(b'{"input": [1e999]}', xfail=_PARSER),
+    "nested_deeply": BadRequest(b'{"input": ' + b"[" * 5000 + b"]" * 5000 + b"}", xfail=_TYPES),
+    "model_number": _json(input="a text", model=5, xfail="llama-server ignores a wrong model"),
     "token_negative": _json(input=[[5, -1]]),
     "token_out_of_vocabulary": _json(input=[[5, 10_000_000]]),
     "encoding_format_unknown": _json(input="a text", encoding_format="morse"),
@@ -61,6 +74,10 @@ BAD_REQUESTS = {
     "dimensions_not_supported": _json(input="a text", dimensions=33, xfail=_IGNORED),
     "dimensions_too_large": _json(input="a text", dimensions=4096, xfail=_IGNORED),
     "dimensions_text": _json(input="a text", dimensions="64", xfail=_IGNORED),
+    "dimensions_fraction": _json(input="a text", dimensions=64.5, xfail=_IGNORED),
+    "dimensions_flag": _json(input="a text", dimensions=True, xfail=_IGNORED),
+    "truncate_text": _json(input="a text", truncate="yes", xfail="llama-server knows no truncate"),
+    "input_type_number": _json(input="a text", input_type=5, xfail="llama-server knows no sides"),
 }
 
 

@@ -1,0 +1,173 @@
+"""Sides: a request may say that its texts are queries or documents; the prefix is then added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+from langchain_openai import OpenAIEmbeddings
+
+from tests.contract.checks.check import Check
+from tests.contract.checks.errors import assert_refused
+from tests.contract.checks.inputs import different_texts, same
+from tests.contract.checks.retrieval import PREFIXES
+from tests.support.client import Client, describe, vectors
+from tests.support.server import Server
+from tests.support.vectors import cosine, truncate
+
+QUERY, DOCUMENT = PREFIXES.query_prefix, PREFIXES.document_prefix
+TEXT = "how do I renew a certificate?"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to say the side: a path, fields, or both; and the prefix that it stands for."""
+
+    prefix: str
+    path: str = "/v1/embeddings"
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+WAYS = {
+    "input_type_query": Way(QUERY, fields={"input_type": "query"}),
+    "input_type_search": Way(QUERY, fields={"input_type": "search"}),
+    "input_type_document": Way(DOCUMENT, fields={"input_type": "document"}),
+    "input_type_ingest": Way(DOCUMENT, fields={"input_type": "ingest"}),
+    "task_query": Way(QUERY, fields={"task": "retrieval.query"}),
+    "task_passage": Way(DOCUMENT, fields={"task": "retrieval.passage"}),
+    "query_path": Way(QUERY, "/query/v1/embeddings"),
+    "document_path": Way(DOCUMENT, "/document/v1/embeddings"),
+    "path_and_fields_agree": Way(
+        QUERY, "/query/v1/embeddings", {"input_type": "search", "task": "retrieval.query"}
+    ),
+}
+
+
+def ask(client: Client, way: Way, inputs: Any, **fields: Any) -> httpx.Response:
+    """Send inputs in one of the ways."""
+    body = {"input": inputs, **way.fields, **fields}
+    return client.request("POST", way.path, json=body)
+
+
+def answered(response: httpx.Response) -> dict[str, Any]:
+    """The body of an answer that must be a success."""
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+def adds_prefix(server: Server, client: Client, way: Way) -> None:
+    """The answer is that to the prefixed texts, ``usage`` included, and a prefix is not doubled."""
+    texts = [TEXT, *different_texts(2)]
+    expected = client.embeddings([way.prefix + text for text in texts])
+    body = answered(ask(client, way, [texts[0], way.prefix + texts[1], texts[2]]))
+    assert body["usage"] == expected["usage"]
+    assert cosine(vectors(body), vectors(expected)).min() >= same(server)
+    # The prefix must make a difference, or its absence could not be seen.
+    assert cosine(vectors(body), client.embed(texts)).max() < same(server)
+
+
+def single_text(server: Server, client: Client) -> None:
+    """A bare text has its prefix, too."""
+    body = answered(ask(client, WAYS["input_type_query"], TEXT))
+    assert cosine(vectors(body), client.embed([QUERY + TEXT])).min() >= same(server)
+
+
+def with_dimensions(server: Server, client: Client) -> None:
+    """A side, ``dimensions`` and base64 work together."""
+    dims = server.model.matryoshka[0]
+    body = answered(
+        ask(client, WAYS["document_path"], [TEXT], dimensions=dims, encoding_format="base64")
+    )
+    expected = truncate(client.embed([DOCUMENT + TEXT]), dims)
+    assert vectors(body).shape == (1, dims)
+    assert cosine(vectors(body), expected).min() >= same(server)
+
+
+REFUSED = {
+    "query_with_document_prefix": (WAYS["input_type_query"], DOCUMENT + TEXT),
+    "document_with_query_prefix": (WAYS["document_path"], ["a text", QUERY + TEXT]),
+    "path_against_field": (Way(QUERY, "/query/v1/embeddings", {"input_type": "document"}), TEXT),
+    "field_against_field": (
+        Way(QUERY, fields={"input_type": "query", "task": "retrieval.passage"}),
+        TEXT,
+    ),
+    "token_array": (WAYS["query_path"], [[1, 2, 3]]),
+    "unknown_input_type": (Way(QUERY, fields={"input_type": "cluster"}), TEXT),
+    "unknown_task": (Way(QUERY, fields={"task": "text-matching"}), TEXT),
+}
+
+
+def refused(_server: Server, client: Client, way: Way, inputs: Any) -> None:
+    """A side that cannot be is refused; the same input without a side is not."""
+    response = ask(client, way, inputs)
+    assert_refused(response)
+    assert response.status_code == 400, describe(response)
+    assert ask(client, Way(""), inputs).status_code == 200
+
+
+def openai_client(server: Server, client: Client) -> None:
+    """OpenAI's client can say the side by its address and in ``extra_body``."""
+    expected = client.embed([QUERY + TEXT])
+    model, key = client.models()[0], server.api_key or "unused"
+    for path, extra in (("/query/v1", {}), ("/v1", {"input_type": "query"})):
+        base_url = server.base_url + path
+        with openai.OpenAI(base_url=base_url, api_key=key, max_retries=0) as official:
+            answer = official.embeddings.create(model=model, input=[TEXT], extra_body=extra)
+        assert cosine(np.array([answer.data[0].embedding]), expected).min() >= same(server)
+
+
+def langchain(
+    server: Server, client: Client, side: str, dims: int | None = None
+) -> OpenAIEmbeddings:
+    """LangChain's OpenAI embeddings client, as the README sets it up.
+
+    Without ``check_embedding_ctx_length=False`` it would send another tokeniser's tokens.
+    """
+    return OpenAIEmbeddings(
+        model=client.models()[0],
+        base_url=f"{server.base_url}/{side}/v1",
+        api_key=server.api_key or "unused",
+        dimensions=dims,
+        check_embedding_ctx_length=False,
+        max_retries=0,
+    )
+
+
+def langchain_client(server: Server, client: Client) -> None:
+    """LangChain's client works for both sides, and with ``dimensions``."""
+    texts = different_texts(3)
+    documents = langchain(server, client, "document").embed_documents(texts)
+    expected = client.embed([DOCUMENT + text for text in texts])
+    assert cosine(np.array(documents), expected).min() >= same(server)
+    dims = server.model.matryoshka[1]
+    query = langchain(server, client, "query", dims).embed_query(TEXT)
+    assert len(query) == dims
+    expected = truncate(client.embed([QUERY + TEXT]), dims)
+    assert cosine(np.array([query]), expected).min() >= same(server)
+
+
+_NO_SIDES = "llama-server knows no sides"
+
+CHECKS = (
+    *(
+        Check(f"side_{name}", partial(adds_prefix, way=way), xfail=_NO_SIDES)
+        for name, way in WAYS.items()
+    ),
+    Check("side_single_text", single_text, xfail=_NO_SIDES),
+    Check("side_with_dimensions", with_dimensions, xfail=_NO_SIDES),
+    *(
+        Check(
+            f"side_refuses_{name}",
+            partial(refused, way=way, inputs=inputs),
+            xfail=_NO_SIDES,
+        )
+        for name, (way, inputs) in REFUSED.items()
+    ),
+    Check("side_from_openai_client", openai_client, xfail=_NO_SIDES),
+    Check("langchain_client", langchain_client, xfail=_NO_SIDES),
+)
