@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.containers import is_bare
 from tests.support.requirements import need
 from tests.support.server import Server
 from tools.catalog import Model, load_images, load_models
@@ -20,7 +21,7 @@ from tools.errors import ToolError
 from tools.fetch import fetch_model, models_dir
 from tools.stack import Running, booted
 from tools.synthetic import ensure_synthetic
-from tools.tags import NO_PATCHES, PATCHES_LABEL, local_name
+from tools.tags import local_name
 
 IMAGES, MODELS = load_images(), load_models()
 
@@ -115,14 +116,6 @@ def image(engine: None, pytestconfig: pytest.Config) -> str:
     found = run_docker(["image", "inspect", name], timeout=30).returncode == 0
     need(pytestconfig, "docker", available=found, why=f"no image {name}; `nox -s build` makes it")
     return name
-
-
-def is_bare(image: str) -> bool:
-    """Whether an image was built without our patches, as its label says."""
-    form = f'{{{{index .Config.Labels "{PATCHES_LABEL}"}}}}'
-    found = run_docker(["image", "inspect", "--format", form, image], timeout=30)
-    assert found.returncode == 0, found.stderr
-    return found.stdout.strip() == NO_PATCHES
 
 
 @pytest.fixture(scope="session")

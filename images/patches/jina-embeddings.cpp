@@ -527,9 +527,8 @@ void jina_embeddings::model_loaded(const server_context & server) {
     }
     self->allowed_dimensions.push_back(n_embd);
 
-    self->longest = server.get_meta().slot_n_ctx;
-    if (!llama_get_memory(ctx)) {
-        // Without a KV cache a whole input is one micro-batch.
-        self->longest = std::min<size_t>(self->longest, llama_n_ubatch(ctx));
-    }
+    // With a KV cache upstream keeps room for one more token than the input has. Without one, a
+    // whole input is one micro-batch.
+    const size_t n_ctx = server.get_meta().slot_n_ctx;
+    self->longest      = llama_get_memory(ctx) ? n_ctx - 1 : std::min<size_t>(n_ctx, llama_n_ubatch(ctx));
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.docker_client import run_docker
+from tools.tags import NO_PATCHES, PATCHES_LABEL
 
 #: Seconds in which a container on tiny weights must have become healthy or have ended; a boot
 #: takes about one, the rest is for a machine that is busy with other tests.
@@ -32,6 +33,12 @@ def logs(container: str) -> str:
     """What a container has printed so far."""
     result = run_docker(["logs", container], timeout=60)
     return result.stdout + result.stderr
+
+
+def is_bare(image: str) -> bool:
+    """Whether an image was built without our patches, as its label says."""
+    form = f'{{{{index .Config.Labels "{PATCHES_LABEL}"}}}}'
+    return docker("image", "inspect", "--format", form, image) == NO_PATCHES
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tools.build import comma_list
 from tools.catalog import ROOT, Model, load_images, load_models
 from tools.stack import PROJECT
 from tools.tags import local_name
@@ -55,6 +56,13 @@ def test_small_serves_its_whole_context_and_no_more(model: Model) -> None:
     assert command == (
         ["--override-kv", f"{key}=int:{model.context + 1}"] if model.shape.causal else []
     )
+
+
+def test_prefixes_and_sizes_are_those_of_the_catalogue(model: Model) -> None:
+    environment = COMPOSE["services"][model.name]["environment"]
+    assert environment["JINA_QUERY_PREFIX"] == MODELS.query_prefix
+    assert environment["JINA_DOCUMENT_PREFIX"] == MODELS.document_prefix
+    assert environment["JINA_MATRYOSHKA"] == comma_list(model.matryoshka)
 
 
 def test_default_model_file_is_the_default_quantisation(model: Model) -> None:

@@ -92,13 +92,7 @@ def truncates_nothing(server: Server, client: Client) -> None:
 
 CHECKS = (
     *(Check(f"serves_{length}_tokens", partial(serves, length=length)) for length in LENGTHS),
-    Check(
-        "serves_context",
-        serves_context,
-        needs=("full-context",),
-        xfail="llama-server wants room for one more token than the context",
-        xfail_with=("small",),
-    ),
+    Check("serves_context", serves_context, needs=("full-context",)),
     Check(
         "refuses_more_than_context",
         refuses_more_than_context,
