@@ -93,6 +93,12 @@ def down(session: nox.Session) -> None:
 
 
 @nox.session
+def quality(session: nox.Session) -> None:
+    """Measure what each Matryoshka size costs in ranking; real weights where they are there."""
+    tool(session, "quality")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and types: ruff and strict mypy."""
     interpreter = python(session)
