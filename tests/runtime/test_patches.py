@@ -1,0 +1,178 @@
+"""What our patches do with settings: prefixes, sizes, keys, and contexts smaller than the model's.
+
+What they do with requests is in the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.contract.checks.errors import assert_refused
+from tests.contract.checks.inputs import SAME
+from tests.support.client import Client, vectors
+from tests.support.containers import (
+    base_url,
+    is_bare,
+    logs,
+    started,
+    wait_for_end,
+    wait_for_health,
+    with_model,
+)
+from tests.support.requirements import need
+from tests.support.vectors import cosine, truncate
+from tools.catalog import load_models
+from tools.fetch import models_dir
+from tools.synthetic import ensure_synthetic
+
+MODELS = load_models()
+QUERY, DOCUMENT = MODELS.query_prefix, MODELS.document_prefix
+
+
+@pytest.fixture(scope="module")
+def patched(image: str, pytestconfig: pytest.Config) -> str:
+    """The image under test, which must have our patches."""
+    need(pytestconfig, "patches", available=not is_bare(image), why="built with --no-patches")
+    return image
+
+
+def options(model: str, **variables: str) -> list[str]:
+    """Options of a container that serves a model's tiny weights with these variables set."""
+    file = ensure_synthetic(models_dir(), MODELS.models[model], "tiny", "Q8_0")
+    pairs = [f"{name}={value}" for name, value in variables.items()]
+    return [*with_model(file), *(word for pair in pairs for word in ("--env", pair))]
+
+
+@contextmanager
+def serving(image: str, model: str, **variables: str) -> Iterator[str]:
+    """Boot a container outside of compose and yield its address."""
+    with started(image, options=options(model, **variables)) as container:
+        wait_for_health(container, "healthy")
+        yield base_url(container)
+
+
+def ask(address: str, path: str = "/v1/embeddings", **body: Any) -> httpx.Response:
+    return httpx.post(address + path, json=body, timeout=120, trust_env=False)
+
+
+def test_an_image_alone_knows_prefixes_and_sizes(patched: str) -> None:
+    """Its defaults are the prefixes and the sizes that all models share, and the full one."""
+    with serving(patched, "small") as address, Client(address) as client:
+        query = ask(address, "/query/v1/embeddings", input="a text")
+        by_hand = client.embed([f"{QUERY}a text"])
+        assert cosine(vectors(query.json()), by_hand).min() >= SAME["Q8_0"]
+        assert client.embed(["a text"], dimensions=1024).shape == (1, 1024)
+        refused = ask(address, input="a text", dimensions=33)
+    assert_refused(refused)
+    sizes = ", ".join(map(str, [*MODELS.shared_matryoshka, 1024]))
+    assert sizes in refused.json()["error"]["message"]
+
+
+def test_default_dimensions(patched: str) -> None:
+    """JINA_DIMENSIONS applies where a request has none."""
+    with serving(patched, "nano", JINA_DIMENSIONS="64") as address, Client(address) as client:
+        short = client.embed(["a text"])
+        full = client.embed(["a text"], dimensions=768)
+        assert short.shape == (1, 64)
+        assert cosine(short, truncate(full, 64)).min() >= SAME["Q8_0"]
+        assert client.embed(["a text"], encoding_format="base64").shape == (1, 64)
+        assert client.embed(["a text"], dimensions=32).shape == (1, 32)
+
+
+def test_without_prefixes_a_side_is_refused(patched: str) -> None:
+    with serving(patched, "nano", JINA_QUERY_PREFIX="") as address:
+        refused = ask(address, input="a text", input_type="query")
+        assert ask(address, input="a text", input_type="document").status_code == 200
+    assert_refused(refused)
+    assert "JINA_QUERY_PREFIX" in refused.json()["error"]["message"]
+
+
+def test_without_sizes_only_the_full_one_is_served(patched: str) -> None:
+    """Cutting the vectors of a model that was not trained for it would ruin them."""
+    with serving(patched, "nano", JINA_MATRYOSHKA="") as address:
+        assert_refused(ask(address, input="a text", dimensions=64))
+        assert ask(address, input="a text", dimensions=768).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JINA_DIMENSIONS", "lots"),
+        ("JINA_DIMENSIONS", "33"),
+        ("JINA_MATRYOSHKA", "32,sixty-four"),
+        ("JINA_MATRYOSHKA", "32,-64"),
+    ],
+)
+def test_a_wrong_setting_ends_the_server_and_is_named(patched: str, name: str, value: str) -> None:
+    with started(patched, options=options("nano", **{name: value})) as container:
+        assert wait_for_end(container) == 1
+        assert name in logs(container)
+
+
+def test_sides_have_the_key_and_the_prefix_of_all_routes(patched: str) -> None:
+    settings = {"LLAMA_ARG_API_PREFIX": "/here", "LLAMA_API_KEY": "a-secret"}
+    with serving(patched, "nano", **settings) as address:
+        for side in ("query", "document"):
+            path = f"/{side}/v1/embeddings"
+            assert ask(address, f"/here{path}", input="a text").status_code == 401
+            key = {"Authorization": "Bearer a-secret"}
+            body = {"input": "a text"}
+            for place, status in ((f"/here{path}", 200), (path, 404)):
+                answer = httpx.post(address + place, json=body, headers=key, trust_env=False)
+                assert answer.status_code == status
+
+
+@pytest.mark.parametrize("model", sorted(MODELS.models))
+def test_the_limit_is_the_context_that_is_set(patched: str, model: str) -> None:
+    """What is refused and cut follows the settings; a causal model needs room for one more."""
+    context = 512
+    limit = context - MODELS.models[model].shape.causal
+    sizes = {f"LLAMA_ARG_{name}": str(context) for name in ("CTX_SIZE", "BATCH", "UBATCH")}
+    with (
+        serving(patched, model, LLAMA_ARG_KV_UNIFIED="1", **sizes) as address,
+        Client(address) as client,
+    ):
+        text = "some words and more " * context
+        tokens = client.tokenize(text)
+        given = {"n_prompt_tokens": len(tokens), "n_ctx": limit}
+        refused = ask(address, input=["short", text])
+        assert_refused(refused)
+        assert refused.json()["error"].items() >= given.items()
+        assert "input[1]" in refused.json()["error"]["message"]
+        cut = client.embeddings([text, tokens, "short"], truncate=True)
+        assert [item["truncated"] for item in cut["data"]] == [True, True, False]
+        by_hand = client.embed([[*tokens[: limit - 1], tokens[-1]]])
+        assert cosine(vectors(cut)[:2], np.repeat(by_hand, 2, axis=0)).min() >= SAME["Q8_0"]
+        assert ask(address, input=[tokens[:limit]]).status_code == 200
+        assert_refused(ask(address, input=[tokens[: limit + 1]]))
+
+
+def test_long_inputs_share_the_context_without_an_error(patched: str) -> None:
+    """Together they are far more than the context; each waits for its turn, and none is lost."""
+    context = 1024
+    generator = np.random.default_rng(0)
+    sizes = {f"LLAMA_ARG_{name}": str(context) for name in ("CTX_SIZE", "BATCH", "UBATCH")}
+    with (
+        serving(
+            patched, "small", LLAMA_ARG_KV_UNIFIED="1", LLAMA_ARG_N_PARALLEL="8", **sizes
+        ) as address,
+        Client(address) as client,
+    ):
+        words = client.tokenize("kernel container memory limit process", add_special=False)
+        lengths = [1000, 20, 700, 700, 1000, 20, 20, 500]
+        inputs = [generator.choice(words, length).tolist() for length in lengths]
+        alone = np.concatenate([client.embed([each]) for each in inputs])
+        together = client.embed(inputs)
+        with ThreadPoolExecutor(len(inputs)) as pool:
+            answers = list(pool.map(lambda each: ask(address, input=[each]), inputs * 2))
+    assert cosine(together, alone).min() >= SAME["Q8_0"]
+    assert [answer.status_code for answer in answers] == [200] * len(answers)
+    apart = np.concatenate([vectors(answer.json()) for answer in answers])
+    assert cosine(apart, np.concatenate([alone, alone])).min() >= SAME["Q8_0"]
