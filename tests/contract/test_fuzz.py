@@ -1,0 +1,212 @@
+"""Five minutes of requests that nobody would write: none is answered 500, none ends the server.
+
+``pytest tests/contract/test_fuzz.py -m slow -s`` prints the seed and how many answers there were of
+each status.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.contract.checks.errors import assert_refused
+from tests.contract.checks.inputs import same
+from tests.contract.checks.sides import DOCUMENT, QUERY
+from tests.support.client import Client, describe, vectors
+from tests.support.requirements import need
+from tests.support.server import Server
+from tests.support.vectors import cosine
+from tools.console import say
+
+SECONDS = 300
+THREADS = 4
+
+PATHS = ["/v1/embeddings"] * 6 + [
+    "/query/v1/embeddings",
+    "/document/v1/embeddings",
+    "/embeddings",
+    "/embedding",
+]
+CONTENT_TYPES = ["application/json"] * 8 + [
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=X",
+    "multipart/form-data",
+]
+TEXTS = [
+    "a text",
+    "",
+    " ",
+    "\x00",
+    "a\x00b",
+    "\ud800",
+    "海滩👩\u200d👧",
+    "قاعدة",
+    "\u202e\ufeff\uffff",
+    "<|endoftext|><|im_start|><s></s>",
+    QUERY,
+    QUERY + "a text",
+    DOCUMENT + QUERY,
+    "word " * 60,
+    "x" * 900,
+]
+ODD = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    64,
+    2**31,
+    -(2**31) - 1,
+    2**63,
+    2**64,
+    10**30,
+    1.5,
+    -0.0,
+    1e308,
+    float("nan"),
+    float("inf"),
+    *TEXTS,
+]
+VALID: dict[str, list[Any]] = {
+    "model": ["any-model"],
+    "encoding_format": ["float", "base64"],
+    "dimensions": [32, 64, 128, 256, 512, 768],
+    "input_type": ["query", "document", "search", "ingest"],
+    "task": ["retrieval.query", "retrieval.passage"],
+    "truncate": [True, False],
+    "user": ["someone"],
+    "embd_normalize": [-1, 0, 1, 2, 7],
+    "content": ["a text", ["a text", [1, 2, 3]]],
+    "stream": [True, False],
+    "id_slot": [0, -1, 99],
+}
+
+
+def odd_value(rng: random.Random, depth: int = 0) -> Any:
+    """Return any JSON value, nested up to a few levels."""
+    kind = rng.random()
+    if depth > 3 or kind < 0.7:
+        return rng.choice(ODD)
+    if kind < 0.88:
+        return [odd_value(rng, depth + 1) for _ in range(rng.randrange(4))]
+    keys = ["prompt_string", "multimodal_data", "content", "text", "type", "input", ""]
+    return {key: odd_value(rng, depth + 1) for key in rng.sample(keys, rng.randrange(4))}
+
+
+def good_input(rng: random.Random) -> Any:
+    """Return an input that a server must take, or that is wrong in the number of a token only."""
+
+    def single() -> Any:
+        if rng.random() < 0.5:
+            return rng.choice(TEXTS)
+        limit = rng.choice([100, 100, 100, 200_000])
+        return [rng.randrange(limit) for _ in range(rng.choice([1, 3, 20, 200]))]
+
+    return single() if rng.random() < 0.4 else [single() for _ in range(rng.choice([1, 1, 2, 5]))]
+
+
+def request(rng: random.Random, context: int) -> Any:
+    """Return a request, with odd values at a few places."""
+    if rng.random() < 0.03:
+        return odd_value(rng)
+    body = {"input": good_input(rng) if rng.random() < 0.7 else odd_value(rng)}
+    for name, values in VALID.items():
+        if rng.random() < 0.1:
+            body[name] = rng.choice(values) if rng.random() < 0.7 else odd_value(rng)
+    if rng.random() < 0.05:
+        del body["input"]
+    if rng.random() < 0.02 and not body.get("truncate"):
+        body["input"] = [[1] * (context + rng.randrange(1, 5))]  # refused before it costs time
+    return body
+
+
+def mutated(rng: random.Random, body: bytes) -> bytes:
+    """Return the bytes with a few cut out, doubled, exchanged or put in."""
+    changed = bytearray(body)
+    for _ in range(rng.randrange(1, 5)):
+        at = rng.randrange(len(changed) + 1)
+        end = min(len(changed), at + rng.randrange(20))
+        match rng.randrange(5):
+            case 0:
+                del changed[at:end]
+            case 1:
+                changed[at:at] = changed[at:end]
+            case 2:
+                changed[at:at] = rng.randbytes(rng.randrange(1, 5))
+            case 3:
+                changed[at:at] = rng.choice([b"[", b"{", b'"', b"\\u", b"1e9", b"null", b",", b"]"])
+            case 4:
+                del changed[at:]
+    return bytes(changed)
+
+
+def content(rng: random.Random, context: int) -> bytes:
+    """Return the body of a request."""
+    kind = rng.random()
+    if kind < 0.02:
+        return rng.randbytes(rng.randrange(200))
+    if kind < 0.03:
+        return b'{"input": ' + b"[" * rng.choice([10, 199, 200, 100_000])
+    body = json.dumps(request(rng, context), ensure_ascii=rng.random() < 0.8)
+    encoded = body.encode("utf-8", "surrogatepass")
+    if rng.random() < 0.05:
+        part = b'--X\r\nContent-Disposition: form-data; name="input"\r\n\r\n'
+        encoded = part + encoded + b"\r\n--X--\r\n"
+    return mutated(rng, encoded) if rng.random() < 0.3 else encoded
+
+
+def check(response: httpx.Response) -> None:
+    """An answer is a success with vectors, or a refusal that says why."""
+    if response.status_code != 200:
+        assert_refused(response)
+        return
+    body = response.json()
+    if isinstance(body, dict):  # llama.cpp's own form is a list
+        assert np.isfinite(vectors(body)).all(), describe(response)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * SECONDS)
+def test_nothing_is_answered_500(server: Server, pytestconfig: pytest.Config) -> None:
+    need(pytestconfig, "patches", available=not server.bare, why="the bare server answers 500")
+    seed = random.randrange(2**32)
+    say(f"\nfuzz: seed {seed}")
+    deadline = time.monotonic() + SECONDS
+
+    def send_for_a_while(number: int) -> Counter[int]:
+        rng = random.Random(f"{seed} {number}")
+        statuses: Counter[int] = Counter()
+        with Client(server.base_url, server.api_key) as client:
+            while time.monotonic() < deadline:
+                path, kind = rng.choice(PATHS), rng.choice(CONTENT_TYPES)
+                body = content(rng, server.model.context)
+                try:
+                    response = client.request(
+                        "POST", path, content=body, headers={"Content-Type": kind}
+                    )
+                    check(response)
+                except (AssertionError, httpx.HTTPError) as error:
+                    raise AssertionError(f"seed {seed}: {path} {kind} {body!r}: {error}") from error
+                statuses[response.status_code] += 1
+        return statuses
+
+    with Client(server.base_url, server.api_key) as client:
+        before = client.embed(["a good request"])
+        with ThreadPoolExecutor(THREADS) as pool:
+            totals = sum(pool.map(send_for_a_while, range(THREADS)), Counter())
+        after = client.embed(["a good request"])
+    say(f"fuzz: {totals.total()} requests, by status {dict(sorted(totals.items()))}")
+    assert cosine(before, after).min() >= same(server)
+    # Both kinds must have been met in numbers, or the requests were not what they should be.
+    assert min(totals[200], totals[400]) > totals.total() // 10, totals
