@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -126,7 +125,7 @@ ordered_json parse(const std::string & text) {
 
 // What is asked for beside the input.
 struct options {
-    side wanted     = SIDE_NONE;
+    side which      = SIDE_NONE;
     int  dimensions = 0; // 0: all
     bool truncate   = false;
     bool base64     = false;
@@ -172,10 +171,8 @@ std::vector<ordered_json *> split(ordered_json & input) {
 
 // Refuses an input that is no text and no token array, or holds nothing.
 void check(const ordered_json & input, const std::string & name, int n_vocab) {
-    if (input.is_string() || input.is_array()) {
-        if (input.empty() || (input.is_string() && input.get_ref<const std::string &>().empty())) {
-            throw bad_request(name + " must not be empty");
-        }
+    if (input == "" || input == ordered_json::array()) {
+        throw bad_request(name + " must not be empty");
     }
     if (input.is_string()) {
         return;
@@ -240,8 +237,9 @@ struct jina_embeddings::impl {
 
   private:
     options              read_options(const ordered_json & body, side given) const;
+    side                 read_side(const ordered_json & body, side given) const;
     void                 refuse_options(const ordered_json & body, side given) const;
-    void                 add_prefix(ordered_json & input, const std::string & name, side wanted) const;
+    void                 add_prefix(ordered_json & input, const std::string & name, side which) const;
     std::vector<int32_t> tokenize(const server_http_req & req, const std::string & text) const;
     bool fit(const server_http_req & req, ordered_json & input, const std::string & name, const options & wanted) const;
 };
@@ -293,13 +291,19 @@ options jina_embeddings::impl::read_options(const ordered_json & body, side give
         wanted.dimensions = 0;
     }
 
-    // The path and both fields may name the side; all that do must agree.
-    wanted.wanted = given;
-    const std::pair<const char *, std::vector<std::pair<std::string, side>>> fields[] = {
-        { "input_type", { { "query", SIDE_QUERY }, { "document", SIDE_DOCUMENT },
-                          { "search", SIDE_QUERY }, { "ingest", SIDE_DOCUMENT } } },
+    wanted.which = read_side(body, given);
+    return wanted;
+}
+
+// The side that the path (`given`) and the fields name; all that do must agree.
+side jina_embeddings::impl::read_side(const ordered_json & body, side given) const {
+    using values_t = std::vector<std::pair<std::string, side>>;
+    const std::pair<const char *, values_t> fields[] = {
+        { "input_type",
+          { { "query", SIDE_QUERY }, { "document", SIDE_DOCUMENT }, { "search", SIDE_QUERY }, { "ingest", SIDE_DOCUMENT } } },
         { "task", { { "retrieval.query", SIDE_QUERY }, { "retrieval.passage", SIDE_DOCUMENT } } },
     };
+    side which = given;
     for (const auto & [name, values] : fields) {
         if (!field(body, name)) {
             continue;
@@ -313,17 +317,17 @@ options jina_embeddings::impl::read_options(const ordered_json & body, side give
             }
             throw bad_request(std::string("`") + name + "` must be one of " + known + ", not " + value);
         }
-        if (wanted.wanted != SIDE_NONE && wanted.wanted != found->second) {
+        if (which != SIDE_NONE && which != found->second) {
             throw bad_request(std::string("`") + name + "` says " + SIDE_NAMES[found->second] +
-                              ", but the path or another field says " + SIDE_NAMES[wanted.wanted]);
+                              ", but the path or another field says " + SIDE_NAMES[which]);
         }
-        wanted.wanted = found->second;
+        which = found->second;
     }
-    if (wanted.wanted != SIDE_NONE && prefixes[wanted.wanted].empty()) {
-        throw bad_request(std::string("this server knows no prefix for the side ") + SIDE_NAMES[wanted.wanted] +
-                          "; its operator sets it with " + SIDE_VARIABLES[wanted.wanted]);
+    if (which != SIDE_NONE && prefixes[which].empty()) {
+        throw bad_request(std::string("this server knows no prefix for the side ") + SIDE_NAMES[which] +
+                          "; its operator sets it with " + SIDE_VARIABLES[which]);
     }
-    return wanted;
+    return which;
 }
 
 // What only the OpenAI form of a request can hold must not be ignored in another one.
@@ -338,15 +342,15 @@ void jina_embeddings::impl::refuse_options(const ordered_json & body, side given
     }
 }
 
-void jina_embeddings::impl::add_prefix(ordered_json & input, const std::string & name, side wanted) const {
-    const std::string & prefix = prefixes[wanted];
-    const side          other  = wanted == SIDE_QUERY ? SIDE_DOCUMENT : SIDE_QUERY;
+void jina_embeddings::impl::add_prefix(ordered_json & input, const std::string & name, side which) const {
+    const std::string & prefix = prefixes[which];
+    const side          other  = which == SIDE_QUERY ? SIDE_DOCUMENT : SIDE_QUERY;
     if (!input.is_string()) {
         throw bad_request(name + " is an array of tokens, to which no prefix can be added; send a text, or no side");
     }
     const auto & text = input.get_ref<const std::string &>();
     if (!prefixes[other].empty() && starts_with(text, prefixes[other])) {
-        throw bad_request(name + " starts with '" + prefixes[other] + "', but is to be embedded as a " + SIDE_NAMES[wanted]);
+        throw bad_request(name + " starts with '" + prefixes[other] + "', but is to be embedded as a " + SIDE_NAMES[which]);
     }
     if (!starts_with(text, prefix)) {
         input = prefix + text;
@@ -442,8 +446,8 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     for (ordered_json * input : split(body.at(key))) {
         const std::string name = single ? "`input`" : "`input[" + std::to_string(cut.size()) + "]`";
         check(*input, name, n_vocab);
-        if (wanted.wanted != SIDE_NONE) {
-            add_prefix(*input, name, wanted.wanted);
+        if (wanted.which != SIDE_NONE) {
+            add_prefix(*input, name, wanted.which);
             changed = true;
         }
         cut.push_back(fit(req, *input, name, wanted));
@@ -526,6 +530,10 @@ void jina_embeddings::model_loaded(const server_context & server) {
         }
     }
     self->allowed_dimensions.push_back(n_embd);
+    if (self->default_dimensions > n_embd) {
+        LOG_WRN("JINA_DIMENSIONS: the model has only %d dimensions, all are served\n", n_embd);
+        self->default_dimensions = 0;
+    }
 
     // With a KV cache upstream keeps room for one more token than the input has. Without one, a
     // whole input is one micro-batch.
