@@ -112,6 +112,8 @@ def refused(_server: Server, client: Client, way: Way, inputs: Any) -> None:
 
 def openai_client(server: Server, client: Client) -> None:
     """OpenAI's client can say the side by its address and in ``extra_body``."""
+    # Where the path is not there, the client would raise an exception of its own.
+    answered(ask(client, WAYS["query_path"], TEXT))
     expected = client.embed([QUERY + TEXT])
     model, key = client.models()[0], server.api_key or "unused"
     for path, extra in (("/query/v1", {}), ("/v1", {"input_type": "query"})):
@@ -140,6 +142,8 @@ def langchain(
 
 def langchain_client(server: Server, client: Client) -> None:
     """LangChain's client works for both sides, and with ``dimensions``."""
+    for side in ("query_path", "document_path"):
+        answered(ask(client, WAYS[side], TEXT))
     texts = different_texts(3)
     documents = langchain(server, client, "document").embed_documents(texts)
     expected = client.embed([DOCUMENT + text for text in texts])
