@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tools.errors import ToolError
 
+#: The keys of the Debian archive, as the package debian-archive-keyring installs them.
+DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
 
 def parse_sites(listing: str) -> dict[str, str]:
     """Return label -> archive address from ``apt-get indextargets`` lines ``label|address``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -13,17 +12,17 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tools.apt import run_apt, target_sites
+from tools.apt import DEBIAN_KEYRING, run_apt, target_sites
 from tools.cache import cache_dir, locked
 from tools.catalog import BootstrapOrigin
 from tools.console import say
 from tools.docker_client import run_docker
+from tools.engine import read_distribution
 from tools.errors import ToolError
 from tools.processes import run_bounded
 from tools.web import Unreachable
 
 _TAG = "jina-embeddings-v5-base"
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _RELEASE_LABEL = "jina-embeddings-v5.debian"
 _BOOTSTRAP_TIMEOUT = 1800  # seconds
 
@@ -143,7 +142,7 @@ def _sources(suite: str) -> list[str]:
     None on a host that is not Debian or has no mirror for security updates: mmdebstrap then takes
     the public archive, which includes updates and security.
     """
-    if _distribution() != "debian":
+    if read_distribution().id != "debian":
         return []
     sites = _host_sites()
     if "Debian-Security" not in sites:
@@ -153,7 +152,7 @@ def _sources(suite: str) -> list[str]:
 
 def source_lines(suite: str, archive: str, security: str) -> list[str]:
     """Return the sources.list of a release: itself, its updates and its security updates."""
-    options = f"[signed-by={_KEYRING}]"
+    options = f"[signed-by={DEBIAN_KEYRING}]"
     return [
         f"deb {options} {archive} {suite} main",
         f"deb {options} {archive} {suite}-updates main",
@@ -170,13 +169,6 @@ def _host_sites() -> dict[str, str]:
             raise
     run_apt(["update"])
     return target_sites()
-
-
-def _distribution() -> str:
-    try:
-        return platform.freedesktop_os_release().get("ID", "")
-    except OSError:
-        return ""
 
 
 def _import(archive: Path, tag: str) -> None:

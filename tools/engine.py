@@ -24,7 +24,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from tools.apt import run_apt, target_sites
+from tools.apt import DEBIAN_KEYRING, run_apt, target_sites
 from tools.console import say
 from tools.docker_client import run_docker
 from tools.errors import ToolError, run_verb
@@ -203,9 +203,10 @@ def _install_from_trixie(packages: Sequence[str]) -> None:
             needed.mkdir(parents=True)
         archives.mkdir()
         site = target_sites()["Debian"]
-        keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
         source = folder / "sources.list"
-        source.write_text(f"deb [signed-by={keyring}] {site} trixie main\n", encoding="utf-8")
+        source.write_text(
+            f"deb [signed-by={DEBIAN_KEYRING}] {site} trixie main\n", encoding="utf-8"
+        )
         options = [
             f"-oDir::Etc::SourceList={source}",
             "-oDir::Etc::SourceParts=/dev/null",

@@ -12,7 +12,7 @@ from tests.support.server import Server
 from tests.support.vectors import cosine, cosines, nearest, truncate
 from tools.catalog import load_models
 
-PREFIXES = load_models()
+MODELS = load_models()
 
 #: For each search, the number of the document that it must find.
 RIGHT = [[each.id for each in CORPUS.documents].index(search.finds) for search in CORPUS.searches]
@@ -20,12 +20,12 @@ RIGHT = [[each.id for each in CORPUS.documents].index(search.finds) for search i
 
 def embed_documents(client: Client) -> NDArray[np.float32]:
     """Embed the corpus's documents, with the document prefix."""
-    return client.embed([PREFIXES.document_prefix + each.text for each in CORPUS.documents])
+    return client.embed([MODELS.document_prefix + each.text for each in CORPUS.documents])
 
 
 def embed_queries(client: Client, texts: list[str]) -> NDArray[np.float32]:
     """Embed searches, with the query prefix."""
-    return client.embed([PREFIXES.query_prefix + text for text in texts])
+    return client.embed([MODELS.query_prefix + text for text in texts])
 
 
 def prefix_asymmetry(server: Server, client: Client) -> None:

@@ -15,12 +15,12 @@ from langchain_openai import OpenAIEmbeddings
 from tests.contract.checks.check import Check
 from tests.contract.checks.errors import assert_refused
 from tests.contract.checks.inputs import different_texts, same
-from tests.contract.checks.retrieval import PREFIXES
+from tests.contract.checks.retrieval import MODELS
 from tests.support.client import Client, describe, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine, truncate
 
-QUERY, DOCUMENT = PREFIXES.query_prefix, PREFIXES.document_prefix
+QUERY, DOCUMENT = MODELS.query_prefix, MODELS.document_prefix
 TEXT = "how do I renew a certificate?"
 
 
