@@ -14,9 +14,10 @@ import pytest
 
 from tests.support.containers import is_bare
 from tests.support.requirements import need
+from tests.support.runtimes import RUNTIMES, Runtime
 from tests.support.server import Server
 from tools.catalog import Model, load_images, load_models
-from tools.docker_client import run_docker
+from tools.docker_client import CUDA_COMPOSE_FILE, run_docker
 from tools.errors import ToolError
 from tools.fetch import fetch_model, models_dir
 from tools.stack import Running, booted
@@ -61,6 +62,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--require", help="names separated by commas: needs whose absence fails instead of skips"
     )
+    group.addoption("--es-url", help="the Elasticsearch that -m elasticsearch runs in")
+    group.addoption("--es-api-key", help="its encoded API key")
+    group.addoption("--server-url", help="where that Elasticsearch finds the embedding server")
+    group.addoption(
+        "--runtime", choices=RUNTIMES, default="container", help="how profiles are booted"
+    )
+    group.addoption("--gpu", action="store_true", help="boot the cuda flavour on an NVIDIA GPU")
     group.addoption("--keep", action="store_true", help="leave booted profiles running")
 
 
@@ -100,6 +108,8 @@ def profile(request: pytest.FixtureRequest) -> Profile:
 @pytest.fixture(scope="session")
 def engine(pytestconfig: pytest.Config) -> None:
     """A Docker Engine that answers."""
+    native = pytestconfig.getoption("--runtime") == "native"
+    need(pytestconfig, "container", available=not native, why="--runtime native makes none")
     try:
         answer = run_docker(["version"], timeout=30)
         why = answer.stderr.strip()
@@ -112,24 +122,46 @@ def engine(pytestconfig: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def image(engine: None, pytestconfig: pytest.Config) -> str:
     """The name of the image under test."""
-    name = pytestconfig.getoption("--image") or local_name(IMAGES, IMAGES.images["cpu"])
+    flavour = "cuda" if pytestconfig.getoption("--gpu") else "cpu"
+    name = pytestconfig.getoption("--image") or local_name(IMAGES, IMAGES.images[flavour])
     found = run_docker(["image", "inspect", name], timeout=30).returncode == 0
-    need(pytestconfig, "docker", available=found, why=f"no image {name}; `nox -s build` makes it")
+    why = f"no image {name}; `nox -s build -- {flavour}` makes it"
+    need(pytestconfig, "docker", available=found, why=why)
     return name
 
 
 @pytest.fixture(scope="session")
-def stack(profile: Profile, image: str, pytestconfig: pytest.Config) -> Iterator[Stack]:
-    """The profile, booted for as long as its tests run."""
+def weights(profile: Profile, pytestconfig: pytest.Config) -> Path:
+    """The model file that the profile serves."""
+    if pytestconfig.getoption("--weights") == "synthetic":
+        return ensure_synthetic(models_dir(), profile.model, "tiny", profile.quantisation)
+    return fetch_model(MODELS, profile.model.name, profile.quantisation)
+
+
+@pytest.fixture(scope="session")
+def stack(
+    profile: Profile, weights: Path, image: str, pytestconfig: pytest.Config
+) -> Iterator[Stack]:
+    """The profile, booted in a container for as long as its tests run."""
+    with booted(
+        profile.model,
+        weights,
+        image=image,
+        synthetic=pytestconfig.getoption("--weights") == "synthetic",
+        overrides=[CUDA_COMPOSE_FILE] if pytestconfig.getoption("--gpu") else [],
+        keep=pytestconfig.getoption("--keep"),
+    ) as running:
+        yield Stack(profile, weights, running)
+
+
+@pytest.fixture(scope="session")
+def native_url(profile: Profile, weights: Path, pytestconfig: pytest.Config) -> Iterator[str]:
+    """Where the profile answers, booted as a process for as long as its tests run."""
+    gpu = pytestconfig.getoption("--gpu")
+    runtime = Runtime("cuda" if gpu else "cpu", image=None)
     synthetic = pytestconfig.getoption("--weights") == "synthetic"
-    file = (
-        ensure_synthetic(models_dir(), profile.model, "tiny", profile.quantisation)
-        if synthetic
-        else fetch_model(MODELS, profile.model.name, profile.quantisation)
-    )
-    keep = pytestconfig.getoption("--keep")
-    with booted(profile.model, file, image=image, synthetic=synthetic, keep=keep) as running:
-        yield Stack(profile, file, running)
+    with runtime.boot(profile.model, weights, gpu=gpu, synthetic=synthetic) as running:
+        yield running.base_url
 
 
 @pytest.fixture(scope="session")
@@ -149,13 +181,10 @@ def server(profile: Profile, request: pytest.FixtureRequest) -> Server:
             profile.quantisation,
             config.getoption("--bare"),
         )
-    stack: Stack = request.getfixturevalue("stack")
-    return Server(
-        stack.running.base_url,
-        profile.model,
-        stack.file,
-        None,
-        synthetic,
-        profile.quantisation,
-        is_bare(request.getfixturevalue("image")),
-    )
+    if config.getoption("--runtime") == "native":
+        address, bare = request.getfixturevalue("native_url"), False
+    else:
+        address = request.getfixturevalue("stack").running.base_url
+        bare = is_bare(request.getfixturevalue("image"))
+    file = request.getfixturevalue("weights")
+    return Server(address, profile.model, file, None, synthetic, profile.quantisation, bare)

@@ -6,22 +6,28 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time
 from pathlib import Path
 
 from tools.apt import DEBIAN_KEYRING, run_apt, target_sites
 from tools.cache import cache_dir, locked
-from tools.catalog import BootstrapOrigin
+from tools.catalog import ROOT, BootstrapOrigin
 from tools.console import say
-from tools.docker_client import run_docker
+from tools.docker_client import engine_platform, run_docker
 from tools.engine import read_distribution
 from tools.errors import ToolError
 from tools.processes import run_bounded
+from tools.tags import architecture
 from tools.web import Unreachable
 
+#: How an archive becomes an image, and how one for another platform is made.
+_DOCKERFILE = ROOT / "images" / "base.Dockerfile"
 _TAG = "jina-embeddings-v5-base"
 _RELEASE_LABEL = "jina-embeddings-v5.debian"
 _BOOTSTRAP_TIMEOUT = 1800  # seconds
@@ -41,8 +47,17 @@ _APT_OPTIONS = (
     'Acquire::https::Timeout "15"',
     'Acquire::Retries "2"',
 )
-#: The image must not keep them, nor the lists and logs of its making.
-_CLEANUP = 'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/var/log/*.log "$1"/var/log/apt/*'
+#: The image must not keep them, nor the lists and logs of its making, nor what tells it from
+#: another one made of the same packages.
+_CLEANUP = (
+    'rm -rf "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/var/log/*.log "$1"/var/log/apt/* '
+    '"$1"/var/cache/ldconfig'
+)
+#: The script of ca-certificates only works on the system that it runs on, and this is all that it
+#: makes; it is the same on every architecture.
+_CERTIFICATES = (
+    'cp --archive /etc/ca-certificates.conf "$1"/etc/ && cp --archive /etc/ssl/certs "$1"/etc/ssl/'
+)
 
 #: What apt says when a mirror was not reached.
 _NO_ANSWER = re.compile(
@@ -53,34 +68,48 @@ _NO_ANSWER = re.compile(
 )
 
 
-def bootstrap_base(origin: BootstrapOrigin) -> str:
+def bootstrap_base(origin: BootstrapOrigin, platform: str) -> str:
     """Return the local tag of the bootstrapped base image, made unless the engine has it.
 
-    Raises Unreachable when the archive does not answer,
-    and ToolError when it cannot be made here.
+    For another ``platform`` than the engine's own it is made inside the engine's own base, which
+    is made first. Raises Unreachable when the archive does not answer, and ToolError when it
+    cannot be made here.
     """
-    tag = local_tag(origin)
+    tag = local_tag(origin, platform)
     with locked(tag):
-        inspected = run_docker(["image", "inspect", "--format", "{{.Created}}", tag], timeout=60)
-        if inspected.returncode == 0:
-            say(f"base image {tag} is there, made {inspected.stdout[:10]} (`docker rmi` renews it)")
+        if run_docker(["image", "inspect", tag], timeout=60).returncode == 0:
+            say(f"base image {tag} is there (`docker rmi` renews it)")
             return tag
-        _require_mmdebstrap()
         folder = cache_dir() / "bootstrap"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as name:
             archive = Path(name) / "base.tar"
-            say(f"bootstrapping Debian {origin.suite} from the package archive (half a minute)")
-            _bootstrap(origin, archive)
-            _import(archive, tag)
+            bootstrap_archive(origin, platform, archive)
+            _import(origin, platform, archive, tag)
     return tag
 
 
-def local_tag(origin: BootstrapOrigin) -> str:
+def bootstrap_archive(origin: BootstrapOrigin, platform: str, archive: Path) -> None:
+    """Make a tar archive of the base's whole tree; the same packages make the same bytes.
+
+    Raises as :func:`bootstrap_base` does. The archive is to be called base.tar.
+    """
+    own = engine_platform()
+    if platform == own:
+        _require_mmdebstrap()
+        say(f"bootstrapping Debian {origin.suite} from the package archive (half a minute)")
+        _bootstrap(origin, archive)
+    else:
+        toolbase = bootstrap_base(origin, own)
+        say(f"bootstrapping Debian {origin.suite} for {platform} (a minute)")
+        _bootstrap_other(origin, platform, toolbase, archive)
+
+
+def local_tag(origin: BootstrapOrigin, platform: str) -> str:
     """Return the tag of the bootstrapped image, which another recipe would not have."""
-    recipe = [origin.suite, origin.include, _DPKG_OPTIONS, _CLEANUP, _RELEASE_LABEL]
+    recipe = [*_arguments(origin), _CERTIFICATES, _RELEASE_LABEL, _DOCKERFILE.read_text()]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
-    return f"{_TAG}:{origin.suite}-{digest[:12]}"
+    return f"{_TAG}:{origin.suite}-{digest[:12]}-{architecture(platform)}"
 
 
 def _require_mmdebstrap() -> None:
@@ -104,36 +133,97 @@ def _require_mmdebstrap() -> None:
     run_apt(command)
 
 
-def _bootstrap(origin: BootstrapOrigin, archive: Path) -> None:
-    command = [
-        "mmdebstrap",
+def _arguments(origin: BootstrapOrigin) -> list[str]:
+    """Return the options of mmdebstrap that make the base what it is on every platform."""
+    return [
         "--variant=minbase",
         f"--include={','.join(origin.include)}",
         *(f"--dpkgopt={option}" for option in _DPKG_OPTIONS),
         *(f"--aptopt={option}" for option in _APT_OPTIONS),
         f"--customize-hook={_CLEANUP}",
+    ]
+
+
+def _source_date(origin: BootstrapOrigin) -> str:
+    """Return SOURCE_DATE_EPOCH: nothing is newer, so that the same packages make the same image.
+
+    mmdebstrap and BuildKit follow it (https://reproducible-builds.org/docs/source-date-epoch/).
+    """
+    midnight = datetime.combine(origin.released, time(), UTC)
+    return str(int(midnight.timestamp()))
+
+
+def _bootstrap(origin: BootstrapOrigin, archive: Path) -> None:
+    """Make the base of this machine's own platform with this machine's own mmdebstrap."""
+    command = [
+        "mmdebstrap",
+        *_arguments(origin),
         origin.suite,
         str(archive),
         *_sources(origin.suite),
     ]
+    _run(command, {"SOURCE_DATE_EPOCH": _source_date(origin)})
+
+
+def _bootstrap_other(origin: BootstrapOrigin, platform: str, toolbase: str, archive: Path) -> None:
+    """Make the base of another platform, with its packages' scripts run from outside of it.
+
+    See "chrootless" in mmdebstrap(1): it is meant for this, and asks to be run in a system that
+    may be damaged, such as a build stage.
+    """
+    command = [
+        "mmdebstrap",
+        "--mode=chrootless",
+        "--skip=check/chrootless",
+        f"--architectures={architecture(platform)}",
+        *_arguments(origin),
+        f"--customize-hook={_CERTIFICATES}",
+        origin.suite,
+        "/base.tar",
+        "-",
+    ]
+    context = archive.parent / "context"
+    context.mkdir()
+    (context / "bootstrap.sh").write_text(shlex.join(command) + "\n", encoding="utf-8")
+    # --no-cache: the archive's packages change without anything here changing.
+    build = _build_command(origin, platform, "archive")
+    context_options = ["--build-context", f"toolbase=docker-image://{toolbase}", "--no-cache"]
+    output = f"type=local,dest={archive.parent}"
+    _run([*build, *context_options, "--output", output, str(context)])
+
+
+def _build_command(origin: BootstrapOrigin, platform: str, target: str) -> list[str]:
+    return [
+        *("docker", "buildx", "build", "--progress", "plain", "--provenance=false"),
+        *("--platform", platform, "--file", str(_DOCKERFILE), "--target", target),
+        *("--build-arg", f"SOURCE_DATE_EPOCH={_source_date(origin)}"),
+    ]
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command that makes a base; its failure becomes the exception that it means."""
     try:
         result = run_bounded(
-            command, timeout=_BOOTSTRAP_TIMEOUT, environment={**os.environ, "LC_ALL": "C"}
+            command,
+            timeout=_BOOTSTRAP_TIMEOUT,
+            environment={**os.environ, "LC_ALL": "C", **(environment or {})},
         )
     except subprocess.TimeoutExpired:
-        raise Unreachable(f"the Debian archive took over {_BOOTSTRAP_TIMEOUT} s") from None
+        raise Unreachable(f"the base image took over {_BOOTSTRAP_TIMEOUT} s") from None
     if result.code != 0:
         raise bootstrap_failure(result.stderr)
 
 
 def bootstrap_failure(stderr: str) -> ToolError:
     """Turn what mmdebstrap and apt said into the exception that it means."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    # BuildKit puts the number of the step and the time before each line.
+    said = re.sub(r"^#\d+ [\d.]+ ", "", stderr, flags=re.MULTILINE)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     for line in lines:
         fetched, _, address_and_reason = line.partition("E: Failed to fetch ")
         if not fetched and _NO_ANSWER.search(address_and_reason):
             return Unreachable(address_and_reason)
-    return ToolError("mmdebstrap failed:\n" + "\n".join(lines[-10:]))
+    return ToolError("the base image could not be made:\n" + "\n".join(lines[-10:]))
 
 
 def _sources(suite: str) -> list[str]:
@@ -171,13 +261,11 @@ def _host_sites() -> dict[str, str]:
     return target_sites()
 
 
-def _import(archive: Path, tag: str) -> None:
+def _import(origin: BootstrapOrigin, platform: str, archive: Path, tag: str) -> None:
     """Load the tree into the engine; it appears under its tag as a whole or not at all."""
-    changes = ['CMD ["bash"]', f'LABEL {_RELEASE_LABEL}="{_point_release(archive)}"']
-    arguments = [argument for change in changes for argument in ("--change", change)]
-    imported = run_docker(["import", *arguments, str(archive), tag], timeout=600)
-    if imported.returncode != 0:
-        raise ToolError(f"the engine did not take the base image: {imported.stderr.strip()}")
+    label = f"{_RELEASE_LABEL}={_point_release(archive)}"
+    build = _build_command(origin, platform, "image")
+    _run([*build, "--label", label, "--tag", tag, "--load", str(archive.parent)])
 
 
 def _point_release(archive: Path) -> str:

@@ -4,22 +4,44 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from python_on_whales.exceptions import DockerException
 
-from tools.catalog import ROOT, BaseOrigin, Image, ImageOrigin, Images, load_images, load_models
+from tools.catalog import (
+    ROOT,
+    BaseOrigin,
+    CudaImages,
+    CudaOrigin,
+    Image,
+    ImageOrigin,
+    Images,
+    load_images,
+    load_models,
+)
 from tools.console import say
-from tools.docker_client import docker_client
+from tools.cuda import (
+    Cuda,
+    add_cuda_argument,
+    choose_architectures,
+    cmake_flag,
+    wanted_architectures,
+)
+from tools.docker_client import docker_client, engine_platform
 from tools.engine import ensure_engine
 from tools.errors import ToolError, run_verb
 from tools.origins import (
     Choice,
+    CudaBases,
     Resolved,
     add_origin_argument,
     choose,
     resolve_base,
+    resolve_cuda,
     resolve_source,
 )
 from tools.tags import Base, labels, local_name, read_revision, short_commit
@@ -46,64 +68,181 @@ def comma_list(numbers: Sequence[int]) -> str:
     return ",".join(map(str, numbers))
 
 
+def read_toolchain(contexts: Mapping[str, str | Path], platform: str) -> str:
+    """Return the compiler that a build with these contexts uses, such as ``gcc 14.2.0``.
+
+    It is asked in the build's own toolchain stage. Raises ToolError when that fails.
+    """
+    with tempfile.TemporaryDirectory() as folder, _explained("the toolchain"):
+        docker_client().buildx.build(
+            CONTEXT,
+            file=CONTEXT / "Dockerfile",
+            target="compiler",
+            build_contexts=dict(contexts),
+            platforms=[platform],
+            output={"type": "local", "dest": folder},
+            provenance=False,
+        )
+        return f"gcc {(Path(folder) / 'compiler-version').read_text().strip()}"
+
+
 def build_image(
     images: Images,
     image: Image,
     choice: Choice,
+    *,
     tag: str | None = None,
     patches: Sequence[str] | None = None,
+    cuda_architectures: Sequence[int] = (),
+    platform: str | None = None,
 ) -> str:
     """Build ``image`` and return its local name; ``tag`` replaces the usual one.
 
-    ``patches`` are the names of those to apply; without any given, the whole series is. The
-    local name moves to the new image only when all of it was built. Raises ToolError when an
-    input cannot be had or the build fails.
+    ``patches`` are the names of those to apply; without any given, the whole series is. CUDA
+    images are compiled for ``cuda_architectures``, or for all that the catalogue lists.
+    ``platform`` is one of the image's, the engine's own without any given; another one is
+    cross-compiled. The local name moves to the new image only when all of it was built. Raises
+    ToolError when an input cannot be had or the build fails.
     """
     ensure_engine()
-    name = tag or local_name(images, image)
+    own = engine_platform()
+    platform = platform or own
+    name = tag or local_name(images, image, None if platform == own else platform)
     source = resolve_source(images, choice)
-    base = resolve_base(images, choice)
+    cuda = resolve_cuda(images, choice, platform) if image.cuda_architectures else None
+    toolbase, base = _bases(images, choice, cuda, platform)
+    flags = image.cmake_flags
+    compiled = None
+    if cuda is not None:
+        chosen = choose_architectures(image, cuda.origin, cuda_architectures)
+        compiled = Cuda(cuda.origin, chosen)
+        flags = f"{flags} {cmake_flag(chosen)}"
+    revision = read_revision()
     models = load_models()
     applied = patch_names() if patches is None else tuple(patches)
     started = time.monotonic()
     say(f"building {name}")
-    try:
+    contexts: dict[str, str | Path] = {
+        "base": f"docker-image://{base.value}",
+        "toolbase": f"docker-image://{toolbase}",
+        "llama-cpp": source.value,
+    }
+    _run(
+        name,
+        "runtime",
+        platform,
+        contexts=contexts,
+        arguments={
+            **cuda_arguments(cuda.origin if cuda else None),
+            "SOURCE_DATE_EPOCH": str(revision.time),
+            "CMAKE_FLAGS": flags,
+            "LLAMA_COMMIT": short_commit(source.origin),
+            "PATCHES": " ".join(applied),
+            "QUERY_PREFIX": models.query_prefix,
+            "DOCUMENT_PREFIX": models.document_prefix,
+            "MATRYOSHKA": comma_list(models.shared_matryoshka),
+        },
+        image_labels=labels(
+            images,
+            image,
+            source.origin,
+            describe_base(base),
+            revision,
+            patches=applied,
+            toolchain=read_toolchain(contexts, platform),
+            cuda=compiled,
+        ),
+    )
+    size = docker_client().image.inspect(name).size
+    say(f"built {name}: {size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
+    return name
+
+
+def build_toolkit(images: Images, choice: Choice) -> str:
+    """Build only what CUDA images are compiled in, and return its local name.
+
+    Raises ToolError when an input cannot be had or the build fails.
+    """
+    ensure_engine()
+    platform = engine_platform()
+    cuda = resolve_cuda(images, choice, platform)
+    toolbase, _ = _bases(images, choice, cuda, platform)
+    name = f"{images.repository}:toolkit-{cuda.origin.name}"
+    arguments = cuda_arguments(cuda.origin)
+    _run(
+        name,
+        f"toolkit-{arguments['CUDA']}",
+        platform,
+        contexts={"toolbase": f"docker-image://{toolbase}"},
+        arguments=arguments,
+        image_labels={},
+    )
+    return name
+
+
+def _bases(
+    images: Images,
+    choice: Choice,
+    cuda: Resolved[CudaOrigin, CudaBases | None] | None,
+    platform: str,
+) -> tuple[str, Resolved[BaseOrigin, str]]:
+    """Return the reference of what to compile in, and what the image is built on."""
+    if cuda is not None and cuda.value is not None:
+        return cuda.value.devel.value, cuda.value.runtime
+    base = resolve_base(images, choice, platform)
+    own = engine_platform()
+    toolbase = base if platform == own else resolve_base(images, choice, own)
+    return toolbase.value, base
+
+
+def cuda_arguments(origin: CudaOrigin | None) -> dict[str, str]:
+    """Return what the Dockerfile's arguments say of the CUDA toolkit; None: an image without."""
+    if origin is None:
+        return {"CUDA": "none"}
+    if isinstance(origin, CudaImages):
+        return {"CUDA": "images"}
+    return {
+        "CUDA": "packages",
+        "CUDA_TOOLKIT": " ".join(origin.toolkit),
+        "CUDA_LIBRARIES": " ".join(origin.libraries),
+    }
+
+
+def _run(
+    name: str,
+    target: str,
+    platform: str,
+    *,
+    contexts: Mapping[str, str | Path],
+    arguments: Mapping[str, str],
+    image_labels: Mapping[str, str],
+) -> None:
+    """Build one stage of the Dockerfile as the local image ``name``."""
+    with _explained(name):
         docker_client().buildx.build(
             CONTEXT,
             file=CONTEXT / "Dockerfile",
-            target="runtime",
-            build_contexts={
-                "base": f"docker-image://{base.value}",
-                "llama-cpp": str(source.value),
-            },
-            build_args={
-                "CMAKE_FLAGS": image.cmake_flags,
-                "LLAMA_COMMIT": short_commit(source.origin),
-                "PATCHES": " ".join(applied),
-                "QUERY_PREFIX": models.query_prefix,
-                "DOCUMENT_PREFIX": models.document_prefix,
-                "MATRYOSHKA": comma_list(models.shared_matryoshka),
-            },
-            labels=labels(
-                images,
-                image,
-                source.origin,
-                describe_base(base),
-                read_revision(),
-                patches=applied,
-            ),
+            target=target,
+            build_contexts=dict(contexts),
+            platforms=[platform],
+            build_args=dict(arguments),
+            labels=dict(image_labels),
             tags=[name],
             load=True,
             provenance=False,
         )
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn a failed build of ``name``, whose output was shown, into a ToolError."""
+    try:
+        yield
     except DockerException as error:
         raise ToolError(
             f"the build of {name} failed (exit code {error.return_code}); "
             "what went wrong is in the lines above"
         ) from None
-    size = docker_client().image.inspect(name).size
-    say(f"built {name}: {size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
-    return name
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -113,13 +252,30 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("image", nargs="?", choices=sorted(images.images), default="cpu")
     parser.add_argument("--tag", help="the local name to give instead of the usual one")
     parser.add_argument(
+        "--platform", help="build for another platform than the engine's own, such as linux/arm64"
+    )
+    parser.add_argument(
         "--no-patches", action="store_true", help="build the bare source, without images/patches"
     )
+    add_cuda_argument(parser)
     add_origin_argument(parser)
     options = parser.parse_args(arguments)
     image = images.images[options.image]
+    if options.platform and options.platform not in image.platforms:
+        raise ToolError(
+            f"--platform {options.platform}: {image.name} is built for "
+            f"{' and '.join(image.platforms)} (images.toml)"
+        )
     patches = () if options.no_patches else None
-    build_image(images, image, choose(options.origin), options.tag, patches)
+    build_image(
+        images,
+        image,
+        choose(options.origin),
+        tag=options.tag,
+        patches=patches,
+        cuda_architectures=wanted_architectures(image, options.cuda_arch),
+        platform=options.platform,
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,15 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES_FILE = ROOT / "images" / "images.toml"
 MODELS_FILE = ROOT / "models" / "models.toml"
 
-#: The value of ``sha256`` for a file whose hash is taken from the Hub at the pinned revision.
+#: The value of ``sha256`` and ``bytes`` for a file whose hash and size are taken from the Hub at
+#: the pinned revision.
 FROM_HUB = "from-hub"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-#: A mainline commit is sometimes known by its abbreviation only; git's own minimum for a tree
-#: of llama.cpp's size is nine digits.
-_ABBREVIATED_COMMIT = re.compile(r"[0-9a-f]{9,40}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+#: Those that images/Dockerfile knows a compiler for.
+_PLATFORMS = ("linux/amd64", "linux/arm64")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -75,24 +76,58 @@ class ImageOrigin:
 
 @dataclass(frozen=True)
 class BootstrapOrigin:
-    """A Debian release made from the package archive, its signatures checked."""
+    """A Debian release made from the package archive, its signatures checked.
+
+    No file in it is newer than the day on which it was ``released``.
+    """
 
     name: str
     auto: bool
     suite: str
+    released: date
     include: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CudaImages:
+    """NVIDIA's images of the CUDA toolkit, and the newest architecture that it knows."""
+
+    name: str
+    auto: bool
+    version: str
+    newest: int
+    devel: ImageOrigin
+    runtime: ImageOrigin
+
+
+@dataclass(frozen=True)
+class CudaPackages:
+    """The CUDA toolkit in the Debian base's own archive, and the newest architecture it knows."""
+
+    name: str
+    auto: bool
+    version: str
+    newest: int
+    toolkit: tuple[str, ...]
+    libraries: tuple[str, ...]
 
 
 SourceOrigin = GitOrigin | SdistOrigin
 BaseOrigin = ImageOrigin | BootstrapOrigin
+CudaOrigin = CudaImages | CudaPackages
 
 
 @dataclass(frozen=True)
 class Image:
-    """One binary flavour: how llama-server is configured, and for which platforms."""
+    """One binary flavour: how llama-server is configured, and for which platforms.
+
+    ``cuda_architectures`` are compute capabilities without their dot, ascending; empty for a
+    flavour without CUDA.
+    """
 
     name: str
     platforms: tuple[str, ...]
+    cuda_architectures: tuple[int, ...]
     cmake: tuple[tuple[str, str], ...]
 
     @property
@@ -110,6 +145,7 @@ class Images:
     licence: str
     llama_cpp: tuple[SourceOrigin, ...]
     base: tuple[BaseOrigin, ...]
+    cuda: tuple[CudaOrigin, ...]
     images: Mapping[str, Image]
 
 
@@ -141,13 +177,18 @@ class Shape:
 
 @dataclass(frozen=True)
 class Serve:
-    """What the compose profile sets; lengths are tokens."""
+    """What the compose profile sets; lengths are tokens.
+
+    ``memory_bytes`` limits the host memory of a server on the CPU, ``gpu_memory_bytes`` of one on
+    a GPU, whose own memory is not limited.
+    """
 
     ctx_size: int
     batch: int
     ubatch: int
     parallel: int
     memory_bytes: int
+    gpu_memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -285,7 +326,7 @@ def _sdist_origin(table: _Table, name: str, auto: bool) -> SdistOrigin:
         name=name,
         auto=auto,
         repository=table.text("repository"),
-        commit=table.text("commit", _ABBREVIATED_COMMIT),
+        commit=table.text("commit", _COMMIT),
         project=table.text("project"),
         version=table.text("version"),
         bytes=table.positive("bytes"),
@@ -308,12 +349,45 @@ def _bootstrap_origin(table: _Table, name: str, auto: bool) -> BootstrapOrigin:
         name=name,
         auto=auto,
         suite=table.text("suite", _NAME),
+        released=table.take("released", date),
         include=table.sequence("include", str),
+    )
+
+
+def _cuda_image(table: _Table) -> ImageOrigin:
+    kind = table.text("kind")
+    if kind != "image":
+        raise table.fault("kind", f"must be image, found {kind!r}")
+    image = _image_origin(table, table.text("name", _NAME), auto=True)
+    table.end()
+    return image
+
+
+def _cuda_images(table: _Table, name: str, auto: bool) -> CudaImages:
+    return CudaImages(
+        name=name,
+        auto=auto,
+        version=table.text("version"),
+        newest=table.positive("newest"),
+        devel=_cuda_image(table.table("devel")),
+        runtime=_cuda_image(table.table("runtime")),
+    )
+
+
+def _cuda_packages(table: _Table, name: str, auto: bool) -> CudaPackages:
+    return CudaPackages(
+        name=name,
+        auto=auto,
+        version=table.text("version"),
+        newest=table.positive("newest"),
+        toolkit=table.sequence("toolkit", str),
+        libraries=table.sequence("libraries", str),
     )
 
 
 _SOURCE_KINDS = {"git": _git_origin, "sdist": _sdist_origin}
 _BASE_KINDS = {"image": _image_origin, "bootstrap": _bootstrap_origin}
+_CUDA_KINDS = {"images": _cuda_images, "packages": _cuda_packages}
 
 
 def _origins(parent: _Table, name: str, kinds: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -332,25 +406,45 @@ def _origins(parent: _Table, name: str, kinds: Mapping[str, Any]) -> tuple[Any, 
     return tuple(origins)
 
 
+def _cmake(table: _Table) -> tuple[tuple[str, str], ...]:
+    return tuple((key, table.text(key)) for key in list(table.values))
+
+
+def _image(table: _Table, name: str, shared: tuple[tuple[str, str], ...]) -> Image:
+    architectures: tuple[int, ...] = ()
+    if "cuda_architectures" in table.values:
+        architectures = table.sequence("cuda_architectures", int)
+        if list(architectures) != sorted(set(architectures)):
+            raise table.fault("cuda_architectures", "must be ascending, each once")
+    own = _cmake(table.table("cmake")) if "cmake" in table.values else ()
+    for key, _ in own:
+        if key in dict(shared):
+            raise table.fault("cmake", f"{key} is set for all images already")
+    platforms = table.sequence("platforms", str)
+    if not set(platforms) <= set(_PLATFORMS):
+        raise table.fault("platforms", f"must be of {', '.join(_PLATFORMS)}, found {platforms}")
+    image = Image(name, platforms, architectures, shared + own)
+    table.end()
+    return image
+
+
 def load_images(path: Path = IMAGES_FILE) -> Images:
     """Read and check ``images/images.toml``.
 
     Raises ToolError naming the file and the key for anything missing, unknown or malformed.
     """
     top = _read(path)
-    images = {}
-    for name, table in top.named_tables("images").items():
-        cmake = table.table("cmake")
-        flags = tuple((key, cmake.text(key)) for key in list(cmake.values))
-        images[name] = Image(name, table.sequence("platforms", str), flags)
-        table.end()
+    shared = _cmake(top.table("cmake"))
     loaded = Images(
         repository=top.text("repository", _NAME),
         source=top.text("source"),
         licence=top.text("licence"),
         llama_cpp=_origins(top, "llama_cpp", _SOURCE_KINDS),
         base=_origins(top, "base", _BASE_KINDS),
-        images=images,
+        cuda=_origins(top, "cuda", _CUDA_KINDS),
+        images={
+            name: _image(table, name, shared) for name, table in top.named_tables("images").items()
+        },
     )
     top.end()
     return loaded
@@ -358,7 +452,11 @@ def load_images(path: Path = IMAGES_FILE) -> Images:
 
 def _model_file(table: _Table, quantisation: str) -> ModelFile:
     sha256 = table.text("sha256", re.compile(f"{_SHA256.pattern}|{FROM_HUB}"))
-    size = table.positive("bytes") if "bytes" in table.values or sha256 != FROM_HUB else None
+    size = None
+    if sha256 == FROM_HUB:
+        table.text("bytes", re.compile(FROM_HUB))
+    else:
+        size = table.positive("bytes")
     file = ModelFile(quantisation, table.text("name"), sha256, size)
     table.end()
     return file

@@ -11,35 +11,18 @@ import sys
 import time
 from collections.abc import Sequence
 
-import httpx
 import numpy as np
 
 from tools.build import build_image
 from tools.catalog import Models, load_images, load_models
 from tools.console import say, table
 from tools.corpus import Corpus, load_corpus
-from tools.errors import ToolError, run_verb
+from tools.embeddings import EmbeddingServer
+from tools.errors import run_verb
 from tools.fetch import models_dir
 from tools.origins import add_origin_argument, choose
 from tools.stack import booted
 from tools.synthetic import ensure_synthetic
-
-_REQUEST_SECONDS = 60
-
-
-def embed(base_url: str, texts: Sequence[str]) -> np.ndarray:
-    """Return the embeddings of ``texts``, shape (len(texts), dims).
-
-    Raises ToolError when the server does not answer with embeddings.
-    """
-    try:
-        answer = httpx.post(
-            f"{base_url}/v1/embeddings", json={"input": list(texts)}, timeout=_REQUEST_SECONDS
-        )
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
-        raise ToolError(f"the server at {base_url} did not answer: {error}") from None
-    return np.array([item["embedding"] for item in answer.json()["data"]], dtype=np.float32)
 
 
 def show(models: Models, corpus: Corpus, base_url: str) -> None:
@@ -48,7 +31,7 @@ def show(models: Models, corpus: Corpus, base_url: str) -> None:
     texts = [f"{models.query_prefix}{search.lexical}"]
     texts += [f"{models.document_prefix}{document.text}" for document in corpus.documents]
     started = time.monotonic()
-    vectors = embed(base_url, texts)
+    vectors = EmbeddingServer(base_url).embed(texts)
     elapsed = time.monotonic() - started
     query, documents = vectors[0], vectors[1:]
     similarities = documents @ query

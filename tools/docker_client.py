@@ -13,6 +13,8 @@ from tools.catalog import ROOT
 from tools.errors import ToolError
 
 COMPOSE_FILE = ROOT / "compose" / "compose.yaml"
+#: On top of the other: an NVIDIA GPU.
+CUDA_COMPOSE_FILE = ROOT / "compose" / "cuda.yaml"
 
 
 def docker_client(
@@ -33,6 +35,17 @@ def docker_client(
         compose_profiles=[profile] if profile else [],
         compose_project_name=project,
     )
+
+
+def engine_platform() -> str:
+    """Return the platform that the engine builds on and runs without emulation: linux/amd64, ...
+
+    Raises ToolError when no engine answers.
+    """
+    answer = run_docker(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"], timeout=30)
+    if answer.returncode != 0:
+        raise ToolError(f"no Docker Engine answers; run `nox -s engine` ({answer.stderr.strip()})")
+    return answer.stdout.strip()
 
 
 def run_docker(
@@ -63,3 +76,18 @@ def run_docker(
         raise ToolError(
             f"`docker {' '.join(arguments)}` gave no answer within {timeout:.0f} seconds"
         ) from None
+
+
+def show_docker(arguments: Sequence[str], *, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run ``docker ARGUMENTS`` as :func:`run_docker` does, but let its progress be seen.
+
+    Only stderr is captured: stdout goes where ours goes.
+    """
+    return subprocess.run(
+        ["docker", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=timeout,
+    )

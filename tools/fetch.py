@@ -28,8 +28,8 @@ from tools.web import Refused, Unreachable, client, get
 
 
 @dataclass(frozen=True)
-class _Pin:
-    """What the file must be; ``size`` is in bytes."""
+class HubFile:
+    """What a file must be, or is at some revision; ``size`` is in bytes."""
 
     sha256: str
     size: int
@@ -75,7 +75,7 @@ def fetch_model(models: Models, model: str, quantisation: str) -> Path:
     return path
 
 
-def _stamp(model: Model, pin: _Pin, path: Path) -> _Stamp:
+def _stamp(model: Model, pin: HubFile, path: Path) -> _Stamp:
     """Return the stamp of the file as it lies there now, supposing that its hash is right."""
     status = path.stat()
     return _Stamp(model.revision, pin.sha256, status.st_size, status.st_mtime_ns)
@@ -94,12 +94,12 @@ def _write_stamp(path: Path, stamp: _Stamp) -> None:
         path.write_text(json.dumps(asdict(stamp)), encoding="utf-8")
 
 
-def _pin(model: Model, file: ModelFile, stamp: _Stamp | None) -> _Pin:
+def _pin(model: Model, file: ModelFile, stamp: _Stamp | None) -> HubFile:
     """Return the hash and size from the catalogue, or else what the Hub recorded."""
     if file.sha256 != FROM_HUB and file.bytes is not None:
-        return _Pin(file.sha256, file.bytes)
+        return HubFile(file.sha256, file.bytes)
     if stamp is not None and stamp.revision == model.revision:
-        return _Pin(stamp.sha256, stamp.size)
+        return HubFile(stamp.sha256, stamp.size)
     if constants.HF_HUB_OFFLINE:
         raise ToolError(
             f"the hash of {file.name} is known to the Hub only, and HF_HUB_OFFLINE is set; "
@@ -108,7 +108,7 @@ def _pin(model: Model, file: ModelFile, stamp: _Stamp | None) -> _Pin:
     return _ask_hub(model, file)
 
 
-def _ask_hub(model: Model, file: ModelFile) -> _Pin:
+def _ask_hub(model: Model, file: ModelFile) -> HubFile:
     """Return what the Hub records of a large file at the pinned revision.
 
     From https://huggingface.co/docs/hub/api: the listing of a revision gives each large file's
@@ -120,13 +120,38 @@ def _ask_hub(model: Model, file: ModelFile) -> _Pin:
         with client() as http:
             listing = get(http, url, _headers()).json()
         entry = next(entry for entry in listing if entry["path"] == file.name)
-        return _Pin(entry["lfs"]["oid"], entry["lfs"]["size"])
+        return HubFile(entry["lfs"]["oid"], entry["lfs"]["size"])
     except (Unreachable, Refused) as error:
         raise _advice(error, model, file) from None
     except (ValueError, TypeError, KeyError, StopIteration):
         raise ToolError(
             f"{url} does not list {file.name} with its hash; check models/models.toml, and "
             "HF_ENDPOINT where it is set"
+        ) from None
+
+
+def newest_revision(repository: str) -> tuple[str, dict[str, HubFile]]:
+    """Return a repository's newest revision, and its large files by name.
+
+    From https://huggingface.co/docs/hub/api: what the Hub says of a model lists its files, with
+    ``blobs`` also their sizes and, for large ones, their sha256. Raises Unreachable or Refused,
+    and ToolError for an answer of another form.
+    """
+    url = f"{_endpoint() or constants.ENDPOINT}/api/models/{repository}"
+    with client() as http:
+        answer = get(http, f"{url}?blobs=true", _headers())
+    try:
+        said = answer.json()
+        files = {
+            file["rfilename"]: HubFile(file["lfs"]["sha256"], file["lfs"]["size"])
+            for file in said["siblings"]
+            if file.get("lfs")
+        }
+        return str(said["sha"]), files
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ToolError(
+            f"{url} does not list the files of {repository} with their hashes; check HF_ENDPOINT "
+            "where it is set"
         ) from None
 
 
@@ -140,7 +165,7 @@ def _headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _bring(models: Models, model: Model, file: ModelFile, pin: _Pin, path: Path) -> None:
+def _bring(models: Models, model: Model, file: ModelFile, pin: HubFile, path: Path) -> None:
     """Put the file there, whole and verified; leaves the right file as it is."""
     if not path.exists():
         _copy_from_hub_cache(model, file, path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from tools.cache import cache_dir, locked
-from tools.catalog import GitOrigin
+from tools.catalog import ROOT, GitOrigin
 from tools.console import say
 from tools.errors import ToolError
 from tools.processes import Result, run_bounded
@@ -47,6 +47,19 @@ def fetch_git(origin: GitOrigin) -> Path:
             with tempfile.TemporaryDirectory(dir=tree.parent, prefix=".fetching-") as name:
                 _fetch(origin, Path(name), tree)
     return tree
+
+
+def newest_commit(origin: GitOrigin) -> str:
+    """Return the commit that the origin's branch is at now.
+
+    Raises Unreachable when the server does not answer, and ToolError when it has no such
+    repository or branch.
+    """
+    branch = f"refs/heads/{origin.branch}"
+    listed = _git(origin, ROOT, _ANSWER_TIMEOUT, "ls-remote", origin.repository, branch).stdout
+    if not listed:
+        raise ToolError(f"{origin.repository} has no branch {origin.branch}")
+    return listed.split()[0]
 
 
 def _fetch(origin: GitOrigin, folder: Path, tree: Path) -> None:

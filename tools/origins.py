@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 from tools.bootstrap import bootstrap_base
 from tools.catalog import (
     BaseOrigin,
+    CudaImages,
+    CudaOrigin,
     GitOrigin,
     ImageOrigin,
     Images,
@@ -28,7 +30,7 @@ from tools.registry_base import pull_base
 from tools.sdist_source import fetch_sdist
 from tools.web import Unreachable
 
-Origin = TypeVar("Origin", SourceOrigin, BaseOrigin)
+Origin = TypeVar("Origin", SourceOrigin, BaseOrigin, CudaOrigin)
 Result = TypeVar("Result")
 
 AUTO = "auto"
@@ -45,10 +47,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class Resolved(Generic[Origin, Result]):
-    """An input as it was brought here: ``value`` is a source folder or a base's reference."""
+    """An input as it was brought here.
+
+    ``value`` is a source's folder, a base's reference, or a CUDA toolkit's images.
+    """
 
     origin: Origin
     value: Result
+
+
+@dataclass(frozen=True)
+class CudaBases:
+    """NVIDIA's images: what to compile in, and what to build the image on."""
+
+    devel: Resolved[BaseOrigin, str]
+    runtime: Resolved[BaseOrigin, str]
 
 
 def add_origin_argument(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +83,8 @@ def choose(options: Sequence[str]) -> Choice:
     """
     images = load_images()
     names = tuple(option for option in options if option not in (AUTO, FIRST_ONLY))
-    known = [[origin.name for origin in origins] for origins in (images.llama_cpp, images.base)]
+    inputs = (images.llama_cpp, images.base, images.cuda)
+    known = [[origin.name for origin in origins] for origins in inputs]
     for name in names:
         if not any(name in group for group in known):
             listed = ", ".join([AUTO, FIRST_ONLY, *(each for group in known for each in group)])
@@ -95,17 +109,39 @@ def resolve_source(images: Images, choice: Choice) -> Resolved[SourceOrigin, Pat
     return Resolved(origin, path)
 
 
-def resolve_base(images: Images, choice: Choice) -> Resolved[BaseOrigin, str]:
-    """Bring the base image into the engine and return its reference.
+def resolve_base(images: Images, choice: Choice, platform: str) -> Resolved[BaseOrigin, str]:
+    """Bring the base image of a platform into the engine and return its reference.
 
     Raises ToolError when no allowed origin can be reached, or one gives something else.
     """
 
     def bring(origin: BaseOrigin) -> str:
-        return pull_base(origin) if isinstance(origin, ImageOrigin) else bootstrap_base(origin)
+        if isinstance(origin, ImageOrigin):
+            return pull_base(origin, platform)
+        return bootstrap_base(origin, platform)
 
-    origin, reference = _first_that_answers("the base image", images.base, choice, bring)
+    what = f"the base image for {platform}"
+    origin, reference = _first_that_answers(what, images.base, choice, bring)
     return Resolved(origin, reference)
+
+
+def resolve_cuda(
+    images: Images, choice: Choice, platform: str
+) -> Resolved[CudaOrigin, CudaBases | None]:
+    """Bring NVIDIA's images of the CUDA toolkit into the engine.
+
+    None stands for them where the toolkit comes in packages of the base image's archive. Raises
+    ToolError when no allowed origin can be reached, or one gives something else.
+    """
+
+    def bring(origin: CudaOrigin) -> CudaBases | None:
+        if not isinstance(origin, CudaImages):
+            return None
+        devel = Resolved(origin.devel, pull_base(origin.devel, platform))
+        return CudaBases(devel, Resolved(origin.runtime, pull_base(origin.runtime, platform)))
+
+    origin, bases = _first_that_answers("the CUDA toolkit", images.cuda, choice, bring)
+    return Resolved(origin, bases)
 
 
 def _first_that_answers(

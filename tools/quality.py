@@ -13,20 +13,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from tools.catalog import Model, load_images, load_models
 from tools.console import say, table
 from tools.corpus import Corpus, load_corpus
-from tools.errors import ToolError, run_verb
+from tools.embeddings import EmbeddingServer
+from tools.errors import run_verb
 from tools.fetch import models_dir
 from tools.stack import booted
 from tools.synthetic import ensure_synthetic
 from tools.tags import local_name
 
-_REQUEST_SECONDS = 60
 #: A float32, as vector indexes keep it.
 _BYTES_PER_NUMBER = 4
 
@@ -40,29 +39,7 @@ class Agreement:
     pairs: float  # share of document pairs in the same order
 
 
-def embed(
-    http: httpx.Client, side: str, texts: Sequence[str], dimensions: int
-) -> NDArray[np.float64]:
-    """Return the vectors of texts on one side (query or document), one row each.
-
-    Raises ToolError when the server does not answer with vectors of that size.
-    """
-    body = {"input": list(texts), "input_type": side, "dimensions": dimensions}
-    try:
-        answer = http.post("/v1/embeddings", json=body)
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
-        raise ToolError(f"the server did not answer: {error}") from None
-    vectors = np.array([item["embedding"] for item in answer.json()["data"]])
-    if vectors.shape != (len(texts), dimensions):
-        raise ToolError(
-            f"the server answered with {vectors.shape[1]} dimensions instead of {dimensions}; "
-            "was its image built with --no-patches?"
-        )
-    return vectors
-
-
-def same_order(scores: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+def same_order(scores: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
     """Return the share of pairs of columns that both rank alike, over all rows.
 
     1 is the same ranking, 0.5 what chance gives; Kendall's tau is twice this minus 1.
@@ -84,14 +61,14 @@ def measure(base_url: str, model: Model, corpus: Corpus, *, lexical: bool) -> li
     ids = [each.id for each in corpus.documents]
     right = np.array([ids.index(each.finds) for each in corpus.searches])
     found = []
-    with httpx.Client(base_url=base_url, timeout=_REQUEST_SECONDS, trust_env=False) as http:
-        full = None
-        for size in reversed(model.matryoshka):
-            queries = embed(http, "query", searches, size)
-            scores = queries @ embed(http, "document", documents, size).T
-            full = scores if full is None else full
-            first = int((scores.argmax(axis=1) == right).sum())
-            found.append(Agreement(size, first, same_order(scores, full)))
+    server = EmbeddingServer(base_url)
+    full = None
+    for size in reversed(model.matryoshka):
+        queries = server.embed(searches, side="query", dimensions=size)
+        scores = queries @ server.embed(documents, side="document", dimensions=size).T
+        full = scores if full is None else full
+        first = int((scores.argmax(axis=1) == right).sum())
+        found.append(Agreement(size, first, same_order(scores, full)))
     return found
 
 

@@ -23,17 +23,19 @@ _NO_ANSWER = re.compile(
 )
 
 
-def pull_base(origin: ImageOrigin) -> str:
-    """Return the pinned reference, after pulling it unless the engine has it.
+def pull_base(origin: ImageOrigin, platform: str) -> str:
+    """Return the pinned reference, after pulling it unless the engine has it for ``platform``.
 
-    Raises Unreachable when the registry does not answer, and ToolError when it has no such image
-    or does not give it, or when no engine answers.
+    The classic image store has an image for one platform at a time; a build takes the other one
+    from the registry itself. Raises Unreachable when the registry does not answer, and ToolError
+    when it has no such image or does not give it, or when no engine answers.
     """
-    inspected = run_docker(["image", "inspect", "--format", "{{.Id}}", origin.pinned], timeout=60)
-    if inspected.returncode == 0:
+    inspect = ["image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", origin.pinned]
+    if run_docker(inspect, timeout=60).stdout.strip() == platform:
         return origin.pinned
-    say(f"pulling {origin.pinned}")
-    pulled = run_docker(["pull", "--quiet", origin.pinned], timeout=_PULL_TIMEOUT)
+    say(f"pulling {origin.pinned} for {platform}")
+    pull = ["pull", "--quiet", "--platform", platform, origin.pinned]
+    pulled = run_docker(pull, timeout=_PULL_TIMEOUT)
     if pulled.returncode != 0:
         raise pull_failure(pulled.stderr, origin)
     return origin.pinned

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
+import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 from pypi_simple import (
     ACCEPT_ANY,
     PYPI_SIMPLE_ENDPOINT,
@@ -20,6 +24,7 @@ from pypi_simple import (
 
 from tools.cache import cache_dir, locked
 from tools.catalog import SdistOrigin
+from tools.console import loud
 from tools.downloads import download
 from tools.errors import ToolError
 from tools.processes import run_bounded
@@ -46,6 +51,79 @@ def fetch_sdist(origin: SdistOrigin) -> Path:
                 unpack(content, f"{top}/{origin.folder}", tree)
             archive.unlink()
     return tree
+
+
+def newest_sdist(origin: SdistOrigin) -> SdistOrigin:
+    """Return the origin as it would be pinned to its project's newest final release.
+
+    A newer archive than the pinned one is downloaded, to read which llama.cpp it holds: these
+    archives carry the git folder of the checkout that they were made from. One that does not is
+    left out, loudly. Raises Unreachable when an index does not answer, and ToolError when none
+    has the project or says the file's hash and size.
+    """
+    settings = pip_settings()
+    ca_file = settings.get("cert")
+    index, package = _newest(origin.project, pip_indexes(settings), ca_file)
+    version, sha256 = str(package.version), package.digests.get("sha256", "")
+    if Version(version) <= Version(origin.version):
+        return origin
+    if not sha256 or package.size is None:
+        raise ToolError(
+            f"{httpx.URL(index).host} does not say the hash and the size of {package.filename}, "
+            "which a pin needs; name an index that does with PIP_INDEX_URL"
+        )
+    archive = cache_dir() / "downloads" / package.filename
+    url = _with_credentials(package.url, index)
+    download(url, archive, sha256=sha256, size=package.size, ca_file=ca_file)
+    try:
+        commit = _checked_out(archive, origin.folder)
+    finally:
+        archive.unlink()
+    if commit is None:
+        loud(
+            f"{package.filename} does not say which commit of {origin.folder} it holds, so "
+            f"{origin.name} stays; its change log may say it, for a pin by hand"
+        )
+        return origin
+    return replace(
+        origin,
+        name=f"pypi-{version}",
+        commit=commit,
+        version=version,
+        bytes=package.size,
+        sha256=sha256,
+    )
+
+
+def _newest(
+    project: str, indexes: Sequence[str], ca_file: str | None
+) -> tuple[str, DistributionPackage]:
+    """Return the newest final release's source distribution, and the index that has it."""
+    found = []
+    with client(ca_file) as http:
+        for index in indexes:
+            for package in _packages(http, index, project):
+                if package.package_type == "sdist" and not package.is_yanked:
+                    version = Version(str(package.version))
+                    if not version.is_prerelease:
+                        found.append((version, index, package))
+    if not found:
+        hosts = ", ".join(httpx.URL(index).host for index in indexes)
+        raise ToolError(f"{hosts} has no source distribution of {project}")
+    _, index, package = max(found, key=lambda each: each[0])
+    return index, package
+
+
+def _checked_out(archive: Path, folder: str) -> str | None:
+    """Return the commit of the submodule ``folder`` in the archive, from its git folder's HEAD."""
+    with tarfile.open(archive) as members:
+        for member in members:
+            if member.name.partition("/")[2] == f".git/modules/{folder}/HEAD":
+                head = members.extractfile(member)
+                commit = head.read(41).decode("ascii", "replace").strip() if head else ""
+                if re.fullmatch("[0-9a-f]{40}", commit):
+                    return commit
+    return None
 
 
 def _find(origin: SdistOrigin, indexes: Sequence[str], ca_file: str | None) -> str:

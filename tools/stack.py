@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from python_on_whales import Container, DockerClient
 from python_on_whales.exceptions import NoSuchContainer
 
 from tools.catalog import Model
-from tools.docker_client import docker_client, run_docker
+from tools.docker_client import COMPOSE_FILE, docker_client, run_docker
 from tools.errors import ToolError
 
 #: The project that `nox -s up` and plain `docker compose` share (compose.yaml's name).
@@ -152,15 +152,19 @@ def booted(
     image: str,
     synthetic: bool,
     variables: Mapping[str, str] | None = None,
+    overrides: Sequence[Path] = (),
     keep: bool = False,
 ) -> Iterator[Running]:
     """Boot ``model``'s profile on ``file`` under a project name and a port of its own.
 
-    ``variables`` are further compose variables. The stack is removed at the end, whatever
-    happened, unless ``keep``. Raises ToolError when it does not become healthy.
+    ``variables`` are further compose variables, ``overrides`` further compose files. The stack
+    is removed at the end, whatever happened, unless ``keep``. Raises ToolError when it does not
+    become healthy.
     """
     project = f"{PROJECT}-{model.name}-{secrets.token_hex(4)}"
-    client = docker_client(project=project, profile=model.name)
+    client = docker_client(
+        project=project, profile=model.name, compose_files=(COMPOSE_FILE, *overrides)
+    )
     environment = {
         **clean_environment(),
         **model_environment(model, file, synthetic=synthetic),
@@ -174,25 +178,29 @@ def booted(
         if not keep:
             # Why it failed matters more than that tidying up may fail for the same reason.
             with suppress(ToolError):
-                _tidy_up(client)
+                tidy_up(client)
         raise
     if not keep:
-        _tidy_up(client)
+        tidy_up(client)
 
 
-def _tidy_up(client: DockerClient) -> None:
+def tidy_up(client: DockerClient, environment: Mapping[str, str] | None = None) -> None:
     """Remove the stack even where Ctrl-C comes in the middle of removing it."""
     try:
-        down(client)
+        down(client, environment)
     except KeyboardInterrupt:
-        down(client)
+        down(client, environment)
         raise
 
 
-def down(client: DockerClient) -> None:
-    """Remove the project's containers and network; does nothing when there are none."""
+def down(client: DockerClient, environment: Mapping[str, str] | None = None) -> None:
+    """Remove the project's containers, network and volumes; does nothing when there are none.
+
+    ``environment`` replaces this process's own, for a compose file that demands variables.
+    """
     removed = run_docker(
         [*client.docker_compose_cmd[1:], "--profile", "*", "down", "--volumes", "--timeout", "10"],
+        environment=environment,
         timeout=120,
     )
     if removed.returncode != 0:

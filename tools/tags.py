@@ -1,12 +1,17 @@
-"""Names and labels of an image, computed from facts alone."""
+"""Names, labels and annotations of an image, computed from facts alone."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from tools.catalog import ROOT, Image, Images, SourceOrigin
+from tools.cuda import Cuda, ptx_architecture
+from tools.errors import ToolError
 
 #: Our own labels; the others are the OCI image specification's (annotations.md).
 LABEL_PREFIX = "dev.jina-embeddings-v5"
@@ -15,14 +20,42 @@ COMMIT_DIGITS = 9
 #: The label that lists the patches in an image, and its value where there are none.
 PATCHES_LABEL = f"{LABEL_PREFIX}.patches"
 NO_PATCHES = "none"
+#: What else is read back from an image when it is published.
+OCI = "org.opencontainers.image"
+REVISION_LABEL = f"{OCI}.revision"
+VERSION_LABEL = f"{OCI}.version"
+SOURCE_ORIGIN_LABEL = f"{LABEL_PREFIX}.llama-cpp.origin"
+BASE_ORIGIN_LABEL = f"{LABEL_PREFIX}.base.origin"
+TOOLCHAIN_LABEL = f"{LABEL_PREFIX}.toolchain"
+#: The model that was baked into an image; such an image stays where it was made.
+MODEL_LABEL = f"{LABEL_PREFIX}.model"
+
+#: Which flavour an image is, and what an image with CUDA says: where its toolkit is from, and which
+#: architectures it has machine code and PTX for.
+FLAVOUR_LABEL = f"{LABEL_PREFIX}.flavour"
+CUDA_ORIGIN_LABEL = f"{LABEL_PREFIX}.cuda.origin"
+CUDA_VERSION_LABEL = f"{LABEL_PREFIX}.cuda.version"
+CUDA_ARCHITECTURES_LABEL = f"{LABEL_PREFIX}.cuda.architectures"
+CUDA_PTX_LABEL = f"{LABEL_PREFIX}.cuda.ptx"
+#: NVIDIA's libraries in those images are under its own terms, which allow to pass them on:
+#: https://docs.nvidia.com/cuda/eula/
+CUDA_LICENCE = "LicenseRef-NVIDIA-CUDA-EULA"
+
+#: Semantic versioning without build metadata, whose ``+`` no image tag may have.
+_NUMBER = r"(?:0|[1-9]\d*)"
+_VERSION = re.compile(rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})(?:-([0-9A-Za-z.-]+))?")
 
 
 @dataclass(frozen=True)
 class Revision:
-    """The state of this repository; empty strings outside a git checkout."""
+    """The state of this repository; empty strings outside a git checkout.
+
+    ``time`` is in seconds since 1970: the commit's, unless SOURCE_DATE_EPOCH says another.
+    """
 
     commit: str
     tag: str
+    time: int = 0
 
     @property
     def version(self) -> str:
@@ -30,6 +63,24 @@ class Revision:
         if self.tag:
             return self.tag.removeprefix("v")
         return f"0.0.0-dev.{self.commit[:12] or 'unknown'}"
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there are changes that no commit holds."""
+        return self.commit.endswith("-dirty")
+
+    @property
+    def created(self) -> str:
+        """The time as RFC 3339 writes it."""
+        return datetime.fromtimestamp(self.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The tags of a published image: ``fixed`` ones never change, ``moving`` ones go forward."""
+
+    fixed: tuple[str, ...]
+    moving: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -55,13 +106,93 @@ def read_revision() -> Revision:
 
     commit = git("rev-parse", "HEAD")
     dirty = "-dirty" if git("status", "--porcelain") else ""
-    tag = git("describe", "--tags", "--exact-match", "--match", "v*") if not dirty else ""
-    return Revision(f"{commit}{dirty}" if commit else "", tag)
+    tags = git("tag", "--points-at", "HEAD").splitlines() if not dirty else []
+    return Revision(
+        commit=f"{commit}{dirty}" if commit else "",
+        tag=newest_version_tag(tags),
+        time=_source_date(os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct")),
+    )
 
 
-def local_name(images: Images, image: Image) -> str:
-    """Return the name that a local build gets, such as ``jina-embeddings-v5:cpu``."""
-    return f"{images.repository}:{image.name}"
+def _source_date(text: str) -> int:
+    if not re.fullmatch(r"\d*", text):
+        raise ToolError(f"SOURCE_DATE_EPOCH must be seconds since 1970, found {text!r}")
+    return int(text or 0)
+
+
+def newest_version_tag(tags: Sequence[str]) -> str:
+    """Return the newest of those tags that are a v and a version, or an empty string."""
+    versions = [tag for tag in tags if tag[:1] == "v" and _VERSION.fullmatch(tag[1:])]
+    return max(versions, key=lambda tag: _order(tag[1:]), default="")
+
+
+def _order(version: str) -> tuple[int, int, int, bool, str]:
+    """Return what versions are compared by: a release comes after its pre-releases."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        raise ToolError(f"{version!r} is not a version of the form 1.2.3 or 1.2.3-rc.1")
+    major, minor, patch, pre = found.groups()
+    return int(major), int(minor), int(patch), pre is None, pre or ""
+
+
+def is_newer(version: str, other: str) -> bool:
+    """Whether ``version`` comes after ``other``; raises ToolError where one is no version."""
+    return _order(version) > _order(other)
+
+
+def published_version(revision: Revision, *, fallback: bool) -> str:
+    """Return the version of an image: marked -dev where an input is not from its first origin."""
+    version = revision.version
+    return f"{version}-dev" if fallback and revision.tag else version
+
+
+def names(image: str, revision: Revision, *, fallback: bool, tested: bool = True) -> Names:
+    """Return the tags under which the image flavour ``image`` is published.
+
+    Only a release whose inputs are all from their first origins, and of which every platform was
+    ``tested``, moves the short tags. A commit's own tag is for the first origins, too: an image
+    from ``fallback`` ones is not what others would get from that commit.
+    """
+    version = published_version(revision, fallback=fallback)
+    major, minor, _, release, _ = _order(version)
+    fixed = [f"{version}-{image}"]
+    if not fallback:
+        fixed.append(f"sha-{revision.commit}-{image}")
+    moving = [f"{major}.{minor}-{image}", image] if release and not fallback and tested else []
+    return Names(tuple(fixed), tuple(moving))
+
+
+def is_fallback(images: Images, labels: Mapping[str, str]) -> bool:
+    """Whether an input of the image with these labels is not from its first origin."""
+    first = {SOURCE_ORIGIN_LABEL: images.llama_cpp[0].name}
+    if CUDA_ORIGIN_LABEL in labels:  # the first one is a base, too
+        first[CUDA_ORIGIN_LABEL] = images.cuda[0].name
+    else:
+        first[BASE_ORIGIN_LABEL] = images.base[0].name
+    return any(labels.get(key) != name for key, name in first.items())
+
+
+def index_annotations(labels: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the annotations of an index: the labels on which all its platforms agree."""
+    return {
+        key: value
+        for key, value in sorted(labels[0].items())
+        if key.startswith((OCI, LABEL_PREFIX)) and all(each.get(key) == value for each in labels)
+    }
+
+
+def local_name(images: Images, image: Image, other_platform: str | None = None) -> str:
+    """Return the name that a local build gets, such as ``jina-embeddings-v5:cpu``.
+
+    One for another platform than the engine's own is named after its architecture too.
+    """
+    suffix = f"-{architecture(other_platform)}" if other_platform else ""
+    return f"{images.repository}:{image.name}{suffix}"
+
+
+def architecture(platform: str) -> str:
+    """Return a platform's architecture as Docker and Debian call it: amd64, arm64."""
+    return platform.partition("/")[2]
 
 
 def short_commit(source: SourceOrigin) -> str:
@@ -77,25 +208,42 @@ def labels(
     revision: Revision,
     *,
     patches: Sequence[str],
+    toolchain: str,
+    cuda: Cuda | None = None,
 ) -> dict[str, str]:
     """Return every label of an image.
 
     The ``org.opencontainers.image`` keys are those of the OCI image specification; licences
-    are SPDX expressions: ours, then llama.cpp's MIT.
+    are SPDX expressions: ours, llama.cpp's MIT, and NVIDIA's where its libraries are inside.
+    ``toolchain`` is the compiler.
     """
-    oci = "org.opencontainers.image"
+    origins = {SOURCE_ORIGIN_LABEL: source.name, BASE_ORIGIN_LABEL: base.origin}
+    if cuda is not None:
+        origins[CUDA_ORIGIN_LABEL] = cuda.origin.name
+    licences = [images.licence, "MIT", *([CUDA_LICENCE] if cuda else [])]
     return {
-        f"{oci}.title": f"jina-embeddings-v5 ({image.name})",
-        f"{oci}.description": "llama-server for jina-embeddings-v5-text; model files not included",
-        f"{oci}.source": images.source,
-        f"{oci}.revision": revision.commit,
-        f"{oci}.version": revision.version,
-        f"{oci}.licenses": f"{images.licence} AND MIT",
-        f"{oci}.base.name": base.name,
-        f"{oci}.base.digest": base.digest,
-        f"{LABEL_PREFIX}.base.origin": base.origin,
+        f"{OCI}.title": f"jina-embeddings-v5 ({image.name})",
+        f"{OCI}.description": "llama-server for jina-embeddings-v5-text; model files not included",
+        f"{OCI}.source": images.source,
+        REVISION_LABEL: revision.commit,
+        VERSION_LABEL: published_version(revision, fallback=is_fallback(images, origins)),
+        f"{OCI}.created": revision.created,
+        f"{OCI}.licenses": " AND ".join(licences),
+        f"{OCI}.base.name": base.name,
+        f"{OCI}.base.digest": base.digest,
+        **origins,
         f"{LABEL_PREFIX}.llama-cpp.repository": source.repository,
         f"{LABEL_PREFIX}.llama-cpp.commit": source.commit,
-        f"{LABEL_PREFIX}.llama-cpp.origin": source.name,
+        TOOLCHAIN_LABEL: toolchain,
         PATCHES_LABEL: ",".join(patches) or NO_PATCHES,
+        FLAVOUR_LABEL: image.name,
+        **(_cuda_labels(cuda) if cuda else {}),
+    }
+
+
+def _cuda_labels(cuda: Cuda) -> dict[str, str]:
+    return {
+        CUDA_VERSION_LABEL: cuda.origin.version,
+        CUDA_ARCHITECTURES_LABEL: ",".join(map(str, cuda.architectures)),
+        CUDA_PTX_LABEL: str(ptx_architecture(cuda.architectures) or "none"),
     }

@@ -32,11 +32,15 @@ class Unreachable(ToolError):  # noqa: N818 - named for what happened, as a pers
 
 
 class Refused(ToolError):  # noqa: N818
-    """The server answered, and the answer is no; ``status`` is the HTTP status."""
+    """The server answered, and the answer is no.
 
-    def __init__(self, text: str, status: int) -> None:
+    ``status`` is the HTTP status, ``challenge`` what a 401 says about how to be let in.
+    """
+
+    def __init__(self, text: str, status: int, challenge: str = "") -> None:
         super().__init__(text)
         self.status = status
+        self.challenge = challenge
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -44,11 +48,11 @@ class Interrupted(Exception):  # noqa: N818
 
 
 @contextmanager
-def client(ca_file: str | None = None) -> Iterator[httpx.Client]:
+def client(ca_file: str | None = None, *, proxies: bool = True) -> Iterator[httpx.Client]:
     """Yield an HTTP client that follows redirects and is never without a time limit.
 
-    Proxies come from the environment as httpx reads them. Trusted are httpx's own authorities or
-    those of SSL_CERT_FILE, the system's, and those in ``ca_file``.
+    Proxies come from the environment as httpx reads them, unless ``proxies`` is false. Trusted
+    are httpx's own authorities or those of SSL_CERT_FILE, the system's, and those in ``ca_file``.
     """
     trust = httpx.create_ssl_context()
     trust.load_default_certs()
@@ -57,7 +61,9 @@ def client(ca_file: str | None = None) -> Iterator[httpx.Client]:
             trust.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as error:
             raise ToolError(f"cannot read the certificates in {ca_file}: {error}") from None
-    with httpx.Client(verify=trust, timeout=_TIMEOUT, follow_redirects=True) as made:
+    with httpx.Client(
+        verify=trust, timeout=_TIMEOUT, follow_redirects=True, trust_env=proxies
+    ) as made:
         yield made
 
 
@@ -90,7 +96,8 @@ def check_status(response: httpx.Response) -> None:
     if status in _BUSY:
         raise Interrupted(f"{host_of(str(response.url))} answered {status}")
     if status >= 400:
-        raise Refused(f"{shown(str(response.url))} answered {status}", status)
+        challenge = response.headers.get("WWW-Authenticate", "")
+        raise Refused(f"{shown(str(response.url))} answered {status}", status, challenge)
 
 
 @contextmanager

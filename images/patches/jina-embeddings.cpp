@@ -1,6 +1,7 @@
 #include "jina-embeddings.h"
 
 #include "base64.hpp"
+#include "ggml-backend.h"
 #include "llama.h"
 #include "log.h"
 #include "server-context.h"
@@ -112,6 +113,24 @@ int positive(const char * variable, const std::string & text) {
         throw std::invalid_argument(std::string(variable) + ": '" + text + "' is not a number of dimensions");
     }
     return (int) value;
+}
+
+// JINA_REQUIRE_GPU is set where a GPU is expected: with 1 the server does not start without one, with 0
+// it says that it serves on the CPU. Throws std::invalid_argument for the former, and other values.
+void check_gpu() {
+    const std::string required = environment("JINA_REQUIRE_GPU");
+    if (!required.empty() && required != "0" && required != "1") {
+        throw std::invalid_argument("JINA_REQUIRE_GPU: '" + required + "' is neither 0 nor 1");
+    }
+    if (required.empty() || ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) ||
+        ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU)) {
+        return;
+    }
+    const std::string why = "no GPU can be used: there is no NVIDIA driver here that works, or no device";
+    if (required == "1") {
+        throw std::invalid_argument("JINA_REQUIRE_GPU is 1, but " + why);
+    }
+    LOG_WRN("%s; serving on the CPU\n", why.c_str());
 }
 
 ordered_json parse(const std::string & text) {
@@ -495,6 +514,7 @@ bool jina_embeddings::init(server_routes & routes) {
     self = std::make_shared<impl>();
     try {
         self->read_settings();
+        check_gpu();
     } catch (const std::invalid_argument & error) {
         LOG_ERR("%s\n", error.what());
         return false;

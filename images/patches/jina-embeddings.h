@@ -4,6 +4,7 @@
 
 #include "server-http.h"
 
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <string>
@@ -18,12 +19,23 @@ bool jina_is_clients_error(const std::exception & error);
 // Throws std::invalid_argument for JSON nested so deeply that walking it would overflow a stack.
 void jina_check_nesting(const std::string & body);
 
+// Counts an embedded input in /metrics, for a server that by itself counts only the prompts of
+// completions. One that counts every prompt lacks this member, and is left alone.
+template <typename Metrics, typename Slot>
+auto jina_count_prompt(Metrics & metrics, Slot & slot, int64_t now) -> decltype(metrics.on_prompt_eval(slot)) {
+    slot.t_prompt_processing = (now - slot.t_start_process_prompt) / 1e3;
+    metrics.on_prompt_eval(slot);
+}
+
+template <typename Metrics, typename Slot>
+void jina_count_prompt(const Metrics &, const Slot &, int64_t) {}
+
 // Handlers in front of upstream's embeddings handlers: they refuse what cannot be embedded with
 // a 400 that says why, and know `dimensions`, `input_type`, `task` and `truncate`.
 class jina_embeddings {
   public:
     // Reads the settings from the environment and goes in front of the routes' own handlers.
-    // False, and says why in the log, where a setting is wrong.
+    // False, and says why in the log, where a setting is wrong or a GPU is required and missing.
     bool init(server_routes & routes);
 
     // Takes over the model's limits; to be called once it is loaded, before any request.

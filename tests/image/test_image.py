@@ -8,11 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.support.containers import is_bare
+from tests.support.containers import composed, is_bare, is_cuda
 from tools.build import patch_names
-from tools.catalog import load_images, load_models
-from tools.docker_client import run_docker
-from tools.tags import LABEL_PREFIX, NO_PATCHES, PATCHES_LABEL, short_commit
+from tools.catalog import CudaImages, load_images, load_models
+from tools.docker_client import COMPOSE_FILE, CUDA_COMPOSE_FILE, run_docker
+from tools.tags import (
+    CUDA_LICENCE,
+    LABEL_PREFIX,
+    NO_PATCHES,
+    PATCHES_LABEL,
+    TOOLCHAIN_LABEL,
+    short_commit,
+)
 
 OCI = "org.opencontainers.image"
 
@@ -53,16 +60,29 @@ def test_commit_is_the_same_in_label_binary_and_catalogue(
     assert re.search(rf"\b{short_commit(origin)}\b", version), version
 
 
-def test_labels_name_source_revision_version_and_licences(labels: dict[str, str]) -> None:
+def test_labels_name_source_revision_version_and_licences(
+    image: str, labels: dict[str, str]
+) -> None:
     images = load_images()
     assert labels[f"{OCI}.source"] == images.source
-    assert labels[f"{OCI}.licenses"] == f"{images.licence} AND MIT"
+    licences = [images.licence, "MIT", *([CUDA_LICENCE] if is_cuda(image) else [])]
+    assert labels[f"{OCI}.licenses"] == " AND ".join(licences)
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", labels[f"{OCI}.revision"])
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", labels[f"{OCI}.version"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", labels[f"{OCI}.created"])
+
+
+def test_labels_name_the_compiler_that_the_server_names(image: str, labels: dict[str, str]) -> None:
+    _, version = serve(image, "--version")
+    name, number = labels[TOOLCHAIN_LABEL].split()
+    assert name == "gcc"
+    assert re.search(rf"built with .*\b{re.escape(number)}\b", version), version
 
 
 def test_labels_name_the_base_and_its_origin(labels: dict[str, str]) -> None:
-    names = {origin.name for origin in load_images().base}
+    images = load_images()
+    names = {origin.name for origin in images.base}
+    names |= {each.runtime.name for each in images.cuda if isinstance(each, CudaImages)}
     assert labels[f"{LABEL_PREFIX}.base.origin"] in names
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", labels[f"{OCI}.base.digest"])
 
@@ -100,7 +120,27 @@ def test_carries_nothing_that_serving_does_not_need(image: str) -> None:
 
 def test_every_library_is_found(image: str) -> None:
     output = shell(image, "for f in /app/llama-server /app/*.so; do ldd $f; done")
-    assert "not found" not in output
+    missing = set(re.findall(r"(\S+) => not found", output))
+    # The driver's library comes into the container together with the GPU.
+    assert missing == ({"libcuda.so.1"} if is_cuda(image) else set())
+
+
+def test_only_a_cuda_image_carries_cuda(image: str, config: dict[str, Any]) -> None:
+    # As root, from whom no folder is hidden.
+    script = "find / -xdev '(' -name 'libcu*' -o -name 'libggml-cuda*' ')' -type f"
+    libraries = shell(image, script, "--user", "0")
+    variables = [entry for entry in config["Env"] if re.match("NV|CUDA|JINA_REQUIRE_GPU", entry)]
+    if is_cuda(image):
+        assert "/app/libggml-cuda.so" in libraries.split()
+        # As in NVIDIA's own images; their container toolkit reads them.
+        assert {
+            "NVIDIA_VISIBLE_DEVICES=all",
+            "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+            "JINA_REQUIRE_GPU=0",
+        } <= set(variables)
+    else:
+        assert libraries.split() == []
+        assert variables == []
 
 
 def test_environment_holds_no_secrets(config: dict[str, Any]) -> None:
@@ -141,6 +181,10 @@ def test_every_variable_the_image_sets_is_one_the_server_knows(
     image: str, config: dict[str, Any]
 ) -> None:
     names = {entry.partition("=")[0] for entry in config["Env"]} - {"PATH"}
+    if is_cuda(image):  # what NVIDIA's images set is for its container toolkit and the linker
+        names = {
+            name for name in names if not re.match("NV|CUDA|LD_LIBRARY_PATH|LIBRARY_PATH", name)
+        }
     assert names
     assert unread(image, names) == set()
 
@@ -159,20 +203,7 @@ def unread(image: str, names: set[str]) -> set[str]:
 
 def test_every_variable_that_compose_sets_is_one_the_server_knows(image: str) -> None:
     for model in load_models().models:
-        rendered = run_docker(
-            [
-                "compose",
-                "-f",
-                "compose/compose.yaml",
-                "--profile",
-                model,
-                "config",
-                "--format",
-                "json",
-            ],
-            timeout=60,
-        )
-        assert rendered.returncode == 0, rendered.stderr
-        names = set(json.loads(rendered.stdout)["services"][model]["environment"])
-        assert names
+        service = composed(model, COMPOSE_FILE, CUDA_COMPOSE_FILE)
+        names = set(service["environment"])
+        assert "LLAMA_ARG_N_GPU_LAYERS" in names
         assert unread(image, names) == set(), model

@@ -63,9 +63,11 @@ def test_cannot_write_outside_its_tmpfs(stack: Stack) -> None:
     docker("exec", container, "rm", "/tmp/x")
 
 
-def test_limits_are_those_of_the_catalogue(stack: Stack) -> None:
+def test_limits_are_those_of_the_catalogue(stack: Stack, pytestconfig: pytest.Config) -> None:
     host = inspect(stack.running.container_id)["HostConfig"]
-    assert host["Memory"] == stack.profile.model.serve.memory_bytes
+    serve = stack.profile.model.serve
+    gpu = pytestconfig.getoption("--gpu")
+    assert host["Memory"] == (serve.gpu_memory_bytes if gpu else serve.memory_bytes)
     assert host["PidsLimit"] > 0
     assert host["LogConfig"]["Config"] == {"max-file": "3", "max-size": "10m"}
     assert host["RestartPolicy"]["Name"] == "unless-stopped"

@@ -19,14 +19,12 @@ from tests.contract.checks.inputs import SAME
 from tests.support.client import Client, vectors
 from tests.support.containers import (
     base_url,
-    is_bare,
     logs,
     started,
     wait_for_end,
     wait_for_health,
     with_model,
 )
-from tests.support.requirements import need
 from tests.support.vectors import cosine, truncate
 from tools.catalog import load_models
 from tools.fetch import models_dir
@@ -34,13 +32,6 @@ from tools.synthetic import ensure_synthetic
 
 MODELS = load_models()
 QUERY, DOCUMENT = MODELS.query_prefix, MODELS.document_prefix
-
-
-@pytest.fixture(scope="module")
-def patched(image: str, pytestconfig: pytest.Config) -> str:
-    """The image under test, which must have our patches."""
-    need(pytestconfig, "patches", available=not is_bare(image), why="built with --no-patches")
-    return image
 
 
 def options(model: str, **variables: str) -> list[str]:

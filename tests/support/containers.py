@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.docker_client import run_docker
-from tools.tags import NO_PATCHES, PATCHES_LABEL
+from tools.stack import clean_environment
+from tools.tags import FLAVOUR_LABEL, NO_PATCHES, PATCHES_LABEL
 
 #: Seconds in which a container on tiny weights must have become healthy or have ended; a boot
 #: takes about one, the rest is for a machine that is busy with other tests.
@@ -35,10 +36,31 @@ def logs(container: str) -> str:
     return result.stdout + result.stderr
 
 
+def label(image: str, name: str) -> str:
+    """An image's label; empty where it has none of this name."""
+    return docker("image", "inspect", "--format", f'{{{{index .Config.Labels "{name}"}}}}', image)
+
+
 def is_bare(image: str) -> bool:
     """Whether an image was built without our patches, as its label says."""
-    form = f'{{{{index .Config.Labels "{PATCHES_LABEL}"}}}}'
-    return docker("image", "inspect", "--format", form, image) == NO_PATCHES
+    return label(image, PATCHES_LABEL) == NO_PATCHES
+
+
+def is_cuda(image: str) -> bool:
+    """Whether an image is of the cuda flavour, as its label says."""
+    return label(image, FLAVOUR_LABEL) == "cuda"
+
+
+def composed(service: str, *files: Path) -> dict[str, Any]:
+    """A service as docker compose makes it of these files together, no variables set."""
+    named = [argument for file in files for argument in ("--file", str(file))]
+    result = run_docker(
+        ["compose", *named, "--profile", service, "config", "--format", "json"],
+        environment=clean_environment(),
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    return dict(json.loads(result.stdout)["services"][service])
 
 
 @contextmanager

@@ -9,6 +9,12 @@ import pytest
 from tools.catalog import FROM_HUB, IMAGES_FILE, MODELS_FILE, load_images, load_models
 from tools.errors import ToolError
 
+IMAGES, MODELS = load_images(), load_models()
+FORK, SDIST = IMAGES.llama_cpp[:2]
+BASE = IMAGES.base[0]
+NANO = MODELS.models["nano"]
+Q8_0 = NANO.files["Q8_0"]
+
 
 def changed(tmp_path: Path, original: Path, old: str, new: str) -> Path:
     """A copy of a fact file with the first ``old`` replaced."""
@@ -46,10 +52,12 @@ def test_first_origins_are_pinned_upstream_ones() -> None:
         ("context = 8192", "context = 0", "models.nano.context"),
         ("ctx_size = 8192", "ctx_size = 4096", "models.nano.serve.ctx_size"),
         ('pooling = "last"', 'pooling = "mean"', "models.nano.pooling"),
-        ('sha256 = "86b6', 'sha256 = "86b', "models.nano.files.Q8_0.sha256"),
-        ('sha256 = "86b6', '# "', "models.nano.files.Q8_0.sha256"),
-        ("bytes = 232883776", "", "models.nano.files.Q8_0.bytes"),
-        ('revision = "59cf', 'revision = "main', "models.nano.revision"),
+        (f'sha256 = "{Q8_0.sha256}', 'sha256 = "86b', "models.nano.files.Q8_0.sha256"),
+        (f'sha256 = "{Q8_0.sha256}"', "", "models.nano.files.Q8_0.sha256"),
+        (f"bytes = {Q8_0.bytes}", "", "models.nano.files.Q8_0.bytes"),
+        (f"bytes = {Q8_0.bytes}", 'bytes = "from-hub"', "models.nano.files.Q8_0.bytes"),
+        ('bytes = "from-hub"', "bytes = 1000", "models.nano.files.F16.bytes"),
+        (f'revision = "{NANO.revision}', 'revision = "main', "models.nano.revision"),
         ('architecture = "eurobert"', 'architecture = "bert"', "models.nano.shape.architecture"),
         ("kv_heads = 12", "kv_heads = 5", "models.nano.shape.kv_heads"),
         ("[models.nano.files.Q8_0]", "[models.nano.files.Q5_0]", "models.nano.files"),
@@ -69,16 +77,28 @@ def test_a_fault_in_the_models_names_the_file_and_the_key(
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
-        ('commit = "3459', 'commit = "9', "llama_cpp[0].commit"),
+        (f'commit = "{FORK.commit}', 'commit = "9', "llama_cpp[0].commit"),
         ('kind = "git"', 'kind = "hg"', "llama_cpp[0].kind"),
         ('kind = "git"', 'kind = "git"\nauto = false', "llama_cpp"),
-        ('name = "pypi-0.3.36"', 'name = "fork"', "llama_cpp[1].name"),
-        ('sha256 = "832d', 'sha256 = "832', "llama_cpp[1].sha256"),
-        ('digest = "sha256:a292', 'digest = "a292', "base[0].digest"),
-        ('digest = "sha256:a292', '# "', "base[0].digest"),
+        (f'name = "{SDIST.name}"', 'name = "fork"', "llama_cpp[1].name"),
+        (f'commit = "{SDIST.commit}', 'commit = "9', "llama_cpp[1].commit"),
+        (f'sha256 = "{SDIST.sha256}', 'sha256 = "832', "llama_cpp[1].sha256"),
+        (f'digest = "{BASE.digest}', 'digest = "a292', "base[0].digest"),
+        (f'digest = "{BASE.digest}"', "", "base[0].digest"),
         ('include = ["ca-certificates"]', "include = []", "base[1].include"),
-        ('GGML_NATIVE = "OFF"', "GGML_NATIVE = false", "images.cpu.cmake.GGML_NATIVE"),
-        ('platforms = ["linux/amd64"]', "", "images.cpu.platforms"),
+        ('GGML_NATIVE = "OFF"', "GGML_NATIVE = false", "cmake.GGML_NATIVE"),
+        ("newest = 120", "newest = 0", "cuda[0].newest"),
+        (
+            'name = "nvidia-devel"\nkind = "image"',
+            'name = "nvidia-devel"\nkind = "git"',
+            "cuda[0].devel.kind",
+        ),
+        ('toolkit = ["nvidia-cuda-toolkit"]', "toolkit = []", "cuda[1].toolkit"),
+        ("[75, 80,", "[80, 75,", "images.cuda.cuda_architectures"),
+        ('GGML_CUDA = "ON"', 'GGML_NATIVE = "ON"', "images.cuda.cmake"),
+        ('platforms = ["linux/amd64", "linux/arm64"]', "", "images.cpu.platforms"),
+        ('"linux/arm64"', '"linux/sparc"', "images.cpu.platforms"),
+        ("released = 2025-08-09", 'released = "today"', "base[1].released"),
         ('licence = "Apache-2.0"', 'licence = "Apache-2.0"\nmotto = "x"', "motto"),
     ],
 )

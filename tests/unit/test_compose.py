@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ import yaml
 
 from tools.build import comma_list
 from tools.catalog import ROOT, Model, load_images, load_models
+from tools.docker_client import COMPOSE_FILE, CUDA_COMPOSE_FILE
 from tools.stack import PROJECT
 from tools.tags import local_name
 
 MODELS = load_models()
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
+CUDA: dict[str, Any] = yaml.safe_load(CUDA_COMPOSE_FILE.read_text())
 
 
 def default(value: object) -> str:
@@ -71,8 +74,20 @@ def test_default_model_file_is_the_default_quantisation(model: Model) -> None:
     assert default(environment["LLAMA_ARG_MODEL"]) == f"/models/{file.name}"
 
 
-def test_the_readme_names_every_variable_with_its_default() -> None:
-    text = (ROOT / "compose" / "compose.yaml").read_text()
+def test_the_gpu_override_says_only_what_is_different_on_a_gpu(model: Model) -> None:
+    images = load_images()
+    assert set(CUDA["services"]) == set(MODELS.models)
+    service = CUDA["services"][model.name]
+    assert set(service) == {"image", "deploy", "mem_limit", "environment"}
+    assert default(service["image"]) == local_name(images, images.images["cuda"])
+    assert service["environment"] == {"LLAMA_ARG_N_GPU_LAYERS": "999", "JINA_REQUIRE_GPU": "1"}
+    limit = f"{model.serve.gpu_memory_bytes // 2**20}m"
+    assert service["mem_limit"] == f"${{JINA_{model.name.upper()}_MEMORY:-{limit}}}"
+
+
+@pytest.mark.parametrize("path", [COMPOSE_FILE, CUDA_COMPOSE_FILE], ids=lambda path: path.stem)
+def test_the_readme_names_every_variable_with_its_default(path: Path) -> None:
+    text = path.read_text()
     table = (ROOT / "README.md").read_text()
     for name, value in set(re.findall(r"\$\{(\w+):?-([^}]*)\}", text)):
         row = next((line for line in table.splitlines() if line.startswith(f"| `{name}`")), None)

@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_git_is_not_misled_by_a_surrounding_git_command(
 
 def test_a_missing_commit_is_a_refusal(repository: GitOrigin) -> None:
     with pytest.raises(ToolError, match="not our ref") as caught:
-        fetch_git(replace(repository, commit="3459d54cad3ccf54c7c5c7389367d2b03db70621"))
+        fetch_git(replace(repository, commit="49bfddeca18e62fa3d39114a23e9fcbdf8a22388"))
     assert not isinstance(caught.value, Unreachable)
     assert list((cache_dir() / "sources").iterdir()) == []
 
@@ -209,7 +210,7 @@ def test_what_git_says_when_nobody_answers(said: str, repository: GitOrigin) -> 
         "not found",
         f"{UNABLE}The requested URL returned error: 403",
         "fatal: could not read Username for 'https://github.com': terminal prompts disabled",
-        "fatal: remote error: upload-pack: not our ref 3459d54cad3ccf54c7c5c7389367d2b03db70621",
+        "fatal: remote error: upload-pack: not our ref 49bfddeca18e62fa3d39114a23e9fcbdf8a22388",
         "fatal: '/nowhere' does not appear to be a git repository\n"
         "fatal: Could not read from remote repository.",
         "",
@@ -522,8 +523,11 @@ def test_all_unreachable_names_each(
 
 # ------------------------------------------------------------------ the base image
 
+AMD64, ARM64 = "linux/amd64", "linux/arm64"
 REGISTRY = ImageOrigin("registry", True, "debian:trixie-slim", "sha256:" + "a" * 64)
-BOOTSTRAP = BootstrapOrigin("debian-archive", True, "trixie", ("ca-certificates",))
+BOOTSTRAP = BootstrapOrigin(
+    "debian-archive", True, "trixie", date(2025, 8, 9), ("ca-certificates",)
+)
 # As Docker Engine 26.1.5 says it.
 NO_SUCH_HOST = (
     'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup '
@@ -578,6 +582,9 @@ def test_what_the_engine_says_when_it_is_refused(said: str) -> None:
         "to 127.0.0.1:9 (127.0.0.1). - connect (111: Connection refused)",
         "E: Failed to fetch http://mirror.invalid/debian/dists/trixie/InRelease  503  Service "
         "Unavailable [IP: 192.0.2.1 80]",
+        # In a build stage.
+        "#8 12.31 E: Failed to fetch http://mirror.invalid/debian/dists/trixie/InRelease  Could "
+        "not resolve 'mirror.invalid'\n#8 ERROR: process did not complete successfully",
     ],
 )
 def test_what_mmdebstrap_says_when_no_archive_answers(said: str) -> None:
@@ -623,7 +630,9 @@ class FakeEngine:
         assert timeout > 0
         if arguments[:2] == ["image", "inspect"]:
             found = arguments[-1] in self.has
-            return subprocess.CompletedProcess(arguments, 0 if found else 1, "2026-01-02T", "")
+            return subprocess.CompletedProcess(
+                arguments, 0 if found else 1, AMD64 if found else "", ""
+            )
         assert arguments[0] == "pull"
         return subprocess.CompletedProcess(arguments, 1, "", self.says)
 
@@ -644,31 +653,43 @@ def with_bases() -> Images:
 def test_a_base_that_the_engine_has_is_not_pulled(engine: FakeEngine, with_bases: Images) -> None:
     engine.has.add(REGISTRY.pinned)
 
-    resolved = resolve_base(with_bases, FIRST_ONLY)
+    resolved = resolve_base(with_bases, FIRST_ONLY, AMD64)
 
     assert resolved.value == REGISTRY.pinned
+
+
+def test_a_base_of_another_platform_is_not_taken_for_it(
+    engine: FakeEngine, with_bases: Images
+) -> None:
+    engine.has.add(REGISTRY.pinned)
+    with pytest.raises(ToolError, match="no such host"):
+        resolve_base(with_bases, FIRST_ONLY, ARM64)
 
 
 def test_a_base_bootstrapped_earlier_is_used_again(
     engine: FakeEngine, with_bases: Images, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tag = bootstrap.local_tag(BOOTSTRAP)
+    tag = bootstrap.local_tag(BOOTSTRAP, AMD64)
     engine.has.add(tag)
 
-    resolved = resolve_base(with_bases, AUTO)
+    resolved = resolve_base(with_bases, AUTO, AMD64)
 
     assert resolved.value == tag
-    assert "!! origin registry of the base image is unreachable" in capsys.readouterr().err
+    assert (
+        "!! origin registry of the base image for linux/amd64 is unreachable"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_registry_without_the_image_is_a_refusal(engine: FakeEngine, with_bases: Images) -> None:
-    engine.has.add(bootstrap.local_tag(BOOTSTRAP))
+    engine.has.add(bootstrap.local_tag(BOOTSTRAP, AMD64))
     engine.says = "Error response from daemon: manifest unknown"
     with pytest.raises(ToolError, match="cannot pull debian:trixie-slim@sha256:aaaa"):
-        resolve_base(with_bases, AUTO)
+        resolve_base(with_bases, AUTO, AMD64)
 
 
 def test_another_recipe_is_another_tag() -> None:
     other = replace(BOOTSTRAP, include=("ca-certificates", "curl"))
-    assert bootstrap.local_tag(BOOTSTRAP).startswith("jina-embeddings-v5-base:trixie-")
-    assert bootstrap.local_tag(BOOTSTRAP) != bootstrap.local_tag(other)
+    assert bootstrap.local_tag(BOOTSTRAP, AMD64).startswith("jina-embeddings-v5-base:trixie-")
+    assert bootstrap.local_tag(BOOTSTRAP, AMD64) != bootstrap.local_tag(other, AMD64)
+    assert bootstrap.local_tag(BOOTSTRAP, AMD64) != bootstrap.local_tag(BOOTSTRAP, ARM64)

@@ -24,6 +24,6 @@ def test_a_patch_says_what_why_and_when_it_can_be_dropped(name: str) -> None:
 
 
 def test_every_file_of_ours_is_built() -> None:
-    patched = (PATCHES / "0001-embeddings.patch").read_text()
+    patches = "".join(path.read_text() for path in PATCHES.glob("*.patch"))
     for path in PATCHES.glob("jina-*"):
-        assert f"\n+    {path.name}\n" in patched
+        assert f"\n+    {path.name}\n" in patches
