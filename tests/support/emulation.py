@@ -1,0 +1,60 @@
+"""Containers of arm64 on a machine of another kind: QEMU's user emulation, known to the kernel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools.apt import run_apt
+from tools.docker_client import run_docker
+from tools.errors import ToolError
+
+#: Debian's static build, so that it runs in any container.
+PACKAGE = "qemu-user-static"
+QEMU = Path("/usr/bin/qemu-aarch64-static")
+#: The kernel's interface (docs.kernel.org/admin-guide/binfmt-misc.html).
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+ENTRY = BINFMT / "jina-test-arm64"
+#: What an executable of arm64 begins with, as QEMU's scripts/qemu-binfmt-conf.sh has it: an ELF
+#: file of 64 bits, little-endian, of any system, executable or shared, for machine 0xb7. With F
+#: the kernel opens QEMU now; a container need not have it.
+MAGIC = r"\x7fELF\x02\x01\x01" + r"\x00" * 9 + r"\x02\x00\xb7\x00"
+MASK = r"\xff" * 7 + r"\x00" + r"\xff" * 8 + r"\xfe\xff\xff\xff"
+RULE = f":{ENTRY.name}:M::{MAGIC}:{MASK}:{QEMU}:F"
+
+
+def runs(image: str) -> bool:
+    """Whether a program of this arm64 image can be run here."""
+    run = ["run", "--rm", "--platform", "linux/arm64", "--network", "none"]
+    return run_docker([*run, "--entrypoint", "/bin/true", image], timeout=60).returncode == 0
+
+
+@contextmanager
+def emulated() -> Iterator[None]:
+    """Let the kernel run programs of arm64 with QEMU, and leave it as it was afterwards.
+
+    QEMU is installed where it is missing. Raises ToolError where either is not allowed.
+    """
+    if os.geteuid() != 0 or not BINFMT.is_dir():
+        raise ToolError(f"only root on Linux can register {QEMU} with the kernel")
+    if not QEMU.exists():
+        if shutil.which("apt-get") is None:
+            raise ToolError(f"there is no {QEMU}; install Debian's {PACKAGE}")
+        run_apt(["update"])
+        run_apt(["install", "--yes", "--no-install-recommends", PACKAGE])
+    mounted = not (BINFMT / "register").exists()
+    if mounted:
+        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], check=True)
+    try:
+        (BINFMT / "register").write_text(RULE)
+        try:
+            yield
+        finally:
+            ENTRY.write_text("-1")
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(BINFMT)], check=True)

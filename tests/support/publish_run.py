@@ -1,0 +1,37 @@
+"""Publish one release in a process of its own, for tests that kill it: see :func:`command`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tools.catalog import load_images
+from tools.errors import run_verb
+from tools.promote import publish
+from tools.registry import parse_repository, registry
+from tools.release import Built, find_built, plan_release
+from tools.tags import Revision
+
+
+def command(repository: str, reference: str, revision: Revision, suite: str) -> list[str]:
+    """Return the command line of a process that publishes the local image ``reference``."""
+    module = [sys.executable, "-W", "error", "-m", "tests.support.publish_run"]
+    return [*module, repository, reference, revision.commit, revision.tag, suite]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser()
+    for name in ("repository", "reference", "commit", "tag", "suite"):
+        parser.add_argument(name)
+    options = parser.parse_args(arguments)
+    images = load_images()
+    image = images.images["cpu"]
+    revision = Revision(options.commit, options.tag)
+    built: tuple[Built, ...] = (find_built([options.reference], "linux/amd64", "cpu"),)
+    with registry(parse_repository(options.repository)) as target:
+        publish(plan_release(image, built, images, revision), images, target, [options.suite])
+
+
+if __name__ == "__main__":
+    sys.exit(run_verb(main))

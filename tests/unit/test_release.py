@@ -1,0 +1,111 @@
+"""What may be published, and what speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tools.catalog import load_images, load_models
+from tools.release import Built, Release, local_references, plan_release, refusals
+from tools.tags import (
+    BASE_ORIGIN_LABEL,
+    MODEL_LABEL,
+    NO_PATCHES,
+    PATCHES_LABEL,
+    REVISION_LABEL,
+    SOURCE_ORIGIN_LABEL,
+    VERSION_LABEL,
+    Revision,
+)
+
+IMAGES, MODELS = load_images(), load_models()
+CPU = IMAGES.images["cpu"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+RELEASE = Revision(COMMIT, "v1.2.3")
+GOOD = {
+    REVISION_LABEL: COMMIT,
+    VERSION_LABEL: "1.2.3",
+    PATCHES_LABEL: "0001-embeddings",
+    SOURCE_ORIGIN_LABEL: IMAGES.llama_cpp[0].name,
+    BASE_ORIGIN_LABEL: IMAGES.base[0].name,
+}
+
+
+def built(platform: str = "linux/amd64", **labels: str) -> Built:
+    reference = f"jina-embeddings-v5:cpu-{platform.rpartition('/')[2]}"
+    return Built(platform, reference, "sha256:" + "a" * 64, {**GOOD, **labels})
+
+
+def reasons(
+    *images: Built, revision: Revision = RELEASE, allow_fallback_origins: bool = False
+) -> list[str]:
+    release = plan_release(CPU, images, IMAGES, revision)
+    return refusals(
+        release, IMAGES, MODELS, revision, allow_fallback_origins=allow_fallback_origins
+    )
+
+
+def test_a_release_of_this_tree_from_first_origins_is_allowed() -> None:
+    assert reasons(built(), built("linux/arm64")) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ({REVISION_LABEL: "f" * 40}, "was built from f"),
+        ({VERSION_LABEL: "0.0.0-dev.0123456789ab"}, "is version 0.0.0-dev.0123456789ab, not 1.2.3"),
+        ({PATCHES_LABEL: NO_PATCHES}, "without our patches"),
+        ({SOURCE_ORIGIN_LABEL: "pypi-0.3.36"}, "it is of pypi-0.3.36, registry"),
+        ({BASE_ORIGIN_LABEL: "debian-archive"}, "it is of fork, debian-archive"),
+        ({MODEL_LABEL: "nano"}, "CC-BY-NC-4.0"),
+    ],
+)
+def test_one_platform_that_is_wrong_is_enough(labels: dict[str, str], reason: str) -> None:
+    faulty = replace(built("linux/arm64"), labels={**GOOD, **labels})
+    found = reasons(built(), faulty)
+    assert any(reason in each and faulty.reference in each for each in found), found
+
+
+def test_a_dirty_tree_and_one_without_git_are_refused() -> None:
+    dirty = Revision(f"{COMMIT}-dirty", "")
+    assert "no commit holds" in reasons(built(), revision=dirty)[0]
+    assert "no git checkout" in reasons(built(), revision=Revision("", ""))[0]
+
+
+def test_fallback_origins_are_allowed_on_request_and_mark_the_version() -> None:
+    image = replace(
+        built(),
+        labels={**GOOD, SOURCE_ORIGIN_LABEL: "pypi-0.3.36", VERSION_LABEL: "1.2.3-dev"},
+    )
+    assert reasons(image, allow_fallback_origins=True) == []
+    assert any("--allow-fallback-origins" in each for each in reasons(image))
+    unmarked = replace(image, labels={**image.labels, VERSION_LABEL: "1.2.3"})
+    assert any("not 1.2.3-dev" in each for each in reasons(unmarked, allow_fallback_origins=True))
+    release = plan_release(CPU, (image,), IMAGES, RELEASE)
+    assert release.names.fixed == ("1.2.3-dev-cpu",)
+    assert release.names.moving == ()
+
+
+def test_a_baked_image_is_refused_whatever_is_allowed() -> None:
+    baked = replace(built(), labels={**GOOD, MODEL_LABEL: "small"})
+    assert "model small" in reasons(baked, allow_fallback_origins=True)[0]
+
+
+def test_only_platforms_that_are_published_can_be_left_untested() -> None:
+    def untested(*platforms: str) -> Release:
+        return plan_release(CPU, (built(),), IMAGES, RELEASE, platforms)
+
+    assert untested("linux/arm64").names.moving == ("1.2-cpu", "cpu")
+    assert untested("linux/amd64").names.moving == ()
+
+
+def test_a_candidate_is_named_for_its_content_and_no_release_is_named_so() -> None:
+    assert built("linux/arm64").candidate_tag == "candidate-aaaaaaaaaaaaaaaa-arm64"
+
+
+def test_a_platform_is_looked_for_under_its_own_name_first() -> None:
+    assert local_references(IMAGES, CPU, "linux/arm64") == [
+        "jina-embeddings-v5:cpu-arm64",
+        "jina-embeddings-v5:cpu",
+    ]

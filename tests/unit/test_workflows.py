@@ -1,0 +1,239 @@
+"""The workflows call what exists, and say nothing that another file says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import nox.registry
+import pytest
+import yaml
+
+import noxfile
+from tools.catalog import ROOT, load_images, load_models
+from tools.errors import ToolError
+from tools.matrix import RUNNERS, build, gpu, main, release, verify
+
+WORKFLOWS = {
+    path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")
+}
+#: What a run line may call besides nox: the plan, which needs no environment; nox's own
+#: installation; and what there is to do on GitHub and with git in the job that opens the pull
+#: request.
+ALSO_CALLED = {
+    "python": {"-m tools.matrix", "-m pip install nox"},
+    "gh": {"auth setup-git", "pr create", "pr edit", "workflow run"},
+    "git": {"diff --quiet", "config user", "switch --create", "commit --all", "push --force"},
+    "mkdir": {"-p reports"},
+    "tee": {"reports/"},
+    "printf": {"```text", "%s $TOKEN"},
+    "docker": {"login ghcr.io"},
+    "sudo": {"apt-get install --yes qemu-user-static"},
+    "exit": {"0"},
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a workflow's job."""
+
+    workflow: str
+    job: str
+    keys: dict[str, Any]
+
+
+def steps() -> Iterator[Step]:
+    for name, workflow in WORKFLOWS.items():
+        for job, definition in workflow["jobs"].items():
+            for step in definition["steps"]:
+                yield Step(name, job, step)
+
+
+def commands(script: str) -> Iterator[list[str]]:
+    """Yield the commands of a run step as words; what is redirected is no word."""
+    for line in script.splitlines():
+        words = shlex.split(re.sub(r">>? *\S+$", "", line.strip()))
+        command: list[str] = []
+        for word in [*words, "&&"]:
+            if word in ("&&", "||", "|"):
+                yield command
+                command = []
+            else:
+                command.append(word)
+
+
+RUNS = [
+    pytest.param(words, id=f"{step.workflow} {step.job}: {' '.join(words)[:60]}")
+    for step in steps()
+    for words in commands(step.keys.get("run", ""))
+]
+
+
+class Recorder:
+    """A nox session that notes what it would run."""
+
+    def __init__(self, posargs: list[str]) -> None:
+        self.posargs = posargs
+        self.calls: list[tuple[str, ...]] = []
+
+    def run(self, *arguments: str, **_: object) -> None:
+        self.calls.append(arguments)
+
+
+@cache
+def help_of(verb: str) -> str:
+    """Return the help of what a verb runs with the options after `--`."""
+    recorder = Recorder(["--help"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noxfile, "python", lambda _: sys.executable)
+        verbs()[verb].func(recorder)
+    (call,) = (call for call in recorder.calls if "--help" in call)
+    answer = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
+    return answer.stdout
+
+
+@cache
+def verbs() -> dict[str, Any]:
+    """Return the sessions of noxfile.py by their names."""
+    return dict(nox.registry.get())
+
+
+@pytest.mark.parametrize("words", RUNS)
+def test_every_run_line_calls_a_verb_that_exists(words: list[str]) -> None:
+    called, *arguments = words
+    if called != "nox":
+        said = " ".join(arguments)
+        assert any(said.startswith(known) for known in ALSO_CALLED.get(called, ())), words
+        return
+    options = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
+    named = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    assert named[0] == "-s"
+    assert set(named[1:]) <= set(verbs())
+    for option in (option for option in options if option.startswith("-")):
+        (verb,) = named[1:]
+        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_of(verb)), option
+
+
+def test_a_run_line_with_a_verb_or_an_option_that_is_missing_is_caught() -> None:
+    for line in ("nox -s biuld", "nox -s build -- --orgin x", "docker build ."):
+        with pytest.raises((AssertionError, ValueError)):
+            test_every_run_line_calls_a_verb_that_exists(line.split())
+
+
+def test_the_paths_that_the_run_lines_name_exist() -> None:
+    named = {word for run in RUNS for word in run.values[0] if word.startswith("tests/")}
+    assert named
+    assert [word for word in named if not (ROOT / word).exists()] == []
+
+
+def test_actions_are_pinned_by_commit_with_their_version_each_the_same_everywhere() -> None:
+    pins: dict[str, set[str]] = {}
+    for path in noxfile.WORKFLOWS.glob("*.yml"):
+        for line in path.read_text().splitlines():
+            if "uses:" in line:
+                match = re.fullmatch(r" +uses: ([\w/-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", line)
+                assert match, f"{path.name}: {line}"
+                pins.setdefault(match[1], set()).add(match[2])
+    assert pins
+    assert {action: found for action, found in pins.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_nothing_is_permitted_but_by_job_and_every_job_ends(name: str) -> None:
+    workflow = WORKFLOWS[name]
+    assert workflow["permissions"] == {}
+    assert "concurrency" in workflow
+    for job in workflow["jobs"].values():
+        assert job["timeout-minutes"] <= 240
+        assert "permissions" in job
+
+
+def test_only_jobs_that_no_pull_request_runs_may_write() -> None:
+    for name, job in WORKFLOWS["ci.yml"]["jobs"].items():
+        if "write" in job["permissions"].values():
+            assert "refs/tags/v" in job["if"], name
+
+
+def test_no_pull_request_runs_on_a_machine_of_ours() -> None:
+    for name, workflow in WORKFLOWS.items():
+        for job in workflow["jobs"].values():
+            if "self-hosted" in job["runs-on"]:
+                assert "github.event_name != 'pull_request'" in job["if"], name
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_every_artifact_that_is_taken_was_handed_on_before(workflow: str) -> None:
+    given: dict[str, str] = {}
+    for step in (step for step in steps() if step.workflow == workflow):
+        settings = step.keys.get("with", {})
+        if "upload-artifact" in step.keys.get("uses", ""):
+            # What a matrix names, it names so for every row of the build.
+            named = [row["artifact"] for row in build(load_images())]
+            is_row = settings["name"] == "${{ matrix.artifact }}"
+            given |= dict.fromkeys([settings["name"], *(named if is_row else [])], step.job)
+    for step in (step for step in steps() if step.workflow == workflow):
+        if "download-artifact" in step.keys.get("uses", ""):
+            taken = step.keys["with"]
+            if "pattern" in taken:
+                assert taken["pattern"] == "image-${{ matrix.image }}-*"
+            giver = given[taken.get("name", "${{ matrix.artifact }}")]
+            assert giver in WORKFLOWS[workflow]["jobs"][step.job]["needs"]
+
+
+# ------------------------------------------------------------------ the matrix
+
+
+def test_the_matrix_has_every_image_platform_and_model_once() -> None:
+    images, models = load_images(), load_models()
+    built = [(row["image"], row["platform"]) for row in build(images)]
+    assert built == [
+        (image.name, platform) for image in images.images.values() for platform in image.platforms
+    ]
+    verified = [(row["image"], row["platform"], row["model"]) for row in verify(images, models)]
+    assert verified == [(*row, model) for row in built for model in models.models]
+    assert len({row["artifact"] for row in build(images)}) == len(built)
+    assert [row["image"] for row in gpu(images)] == ["cuda"]
+    assert release(images, with_gpu=True) == [{"image": name} for name in images.images]
+    assert release(images, with_gpu=False) == [{"image": "cpu"}]
+    assert all(row["runner"] == RUNNERS[row["platform"]] for row in verify(images, models))
+
+
+def test_a_platform_without_a_runner_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tools.matrix.RUNNERS", {})
+    with pytest.raises(ToolError, match=r"images\.cpu\.platforms: no runner .* linux/amd64"):
+        build(load_images())
+
+
+def test_the_plan_is_what_the_workflow_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    printed = [line.partition("=")[0] for line in capsys.readouterr().out.splitlines()]
+    jobs = WORKFLOWS["ci.yml"]["jobs"]
+    assert printed == [*jobs["plan"]["outputs"]]
+    read = {
+        key
+        for job in jobs.values()
+        for key in re.findall(r"needs\.plan\.outputs\.(\w+)", str(job.get("strategy")))
+    }
+    assert read == set(printed)
+
+
+def test_the_plan_needs_nothing_but_python() -> None:
+    """The plan job installs nothing."""
+    command = [sys.executable, "-S", "-m", "tools.matrix", "build"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert '"platform": "linux/amd64"' in answer.stdout
+
+
+def test_the_workflow_uses_only_what_the_matrix_rows_have() -> None:
+    text = (noxfile.WORKFLOWS / "ci.yml").read_text()
+    (row, *_) = verify(load_images(), load_models())
+    assert set(re.findall(r"\{ matrix\.(\w+)", text)) == set(row)

@@ -1,0 +1,43 @@
+"""Run test suites on one image, as a step of something larger."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tools.catalog import ROOT
+from tools.errors import ToolError
+
+#: What every image must pass before it gets a name.
+SUITES = ("tests/image", "tests/contract")
+#: Seconds that pytest gets to remove its containers after Ctrl-C.
+_TIDY_SECONDS = 120
+
+
+def run_suites(image: str, suites: Sequence[str] = SUITES) -> None:
+    """Run the suites on ``image``, a reference that the engine has, without skips for its lack.
+
+    Raises ToolError when a test fails, or none ran.
+    """
+    command = [sys.executable, "-W", "error", "-m", "pytest", "--quiet", "--no-header"]
+    command += [*suites, "--image", image, "--require", "docker", "-p", "no:cacheprovider"]
+    # A session of its own: Ctrl-C in a terminal would reach it as well as us, and a second one
+    # keeps pytest from tidying up.
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    try:
+        code = process.wait()
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_TIDY_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+    if code != 0:
+        raise ToolError(
+            f"{image} did not pass {' and '.join(suites)} (pytest's exit code {code}); what failed "
+            "is in the lines above"
+        )
