@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.checks import errors, numbers, sides
+from tests.contract.checks import elasticsearch, errors, numbers, sides
 from tests.contract.checks.all import CHECKS
 from tests.contract.checks.check import Check
 from tests.support.wrong_server import FAULTS, ToyReference, WrongServer
@@ -18,12 +18,17 @@ REFUSALS = {f"refuses_{name}" for name in errors.BAD_REQUESTS}
 REFERENCES = {f"reference_{length}_tokens" for length in numbers.LENGTHS}
 
 ADDS_PREFIX = {f"side_{name}" for name in sides.WAYS}
+ELASTIC_SHORT = {
+    f"elasticsearch_{name}_{way}"
+    for name in elasticsearch.VERSIONS
+    for way in ("semantic-text", "dense-vector")
+}
 SIDE_CLIENTS = {"side_from_openai_client", "langchain_client"}
 
 #: Which checks catch which fault. A fault may be caught by others too; these must catch it.
 CAUGHT_BY: dict[str, set[str]] = {
     "wrong dims": {"dims", "fields", "serves_1_tokens"},
-    "unnormalised": {"unit_norm"},
+    "unnormalised": {"unit_norm", "elasticsearch_8.15_classic"},
     "constant": {"distinct", "concurrent_clients", "prefix_asymmetry"},
     "zeros": {"finite", "unit_norm"},
     "nan": {"finite", "fields"},
@@ -32,7 +37,12 @@ CAUGHT_BY: dict[str, set[str]] = {
     "mean pooling": {"reference_16_tokens", "reference_2000_tokens", "model_card_similarities"},
     "prefix blind": {"prefix_asymmetry", "prefixes_help"},
     "leading numbers meaningless": {"matryoshka"},
-    "retrieval broken": {"lexical_searches", "searches", "model_card_similarities"},
+    "retrieval broken": {
+        "lexical_searches",
+        "searches",
+        "model_card_similarities",
+        "elasticsearch_9.0_classic",
+    },
     "neighbours in a batch mix": {"batch_equals_single", "batch_64_in_order"},
     "beginning cut off": {"serves_context"},
     "ASCII only": {"text_accents", "text_chinese", "text_emoji", "text_right_to_left"},
@@ -40,7 +50,7 @@ CAUGHT_BY: dict[str, set[str]] = {
     "control characters dropped": {"text_newline_only", "text_control_characters"},
     "token arrays read as text": {"token_array", "list_of_token_arrays", "mixed_input"},
     "strings split into words": {"single_string"},
-    "answers shuffled": {"batch_2_in_order", "batch_64_in_order"},
+    "answers shuffled": {"batch_2_in_order", "batch_64_in_order", "elasticsearch_8.15_classic"},
     "index from one": {"batch_1_in_order", "fields"},
     "batches end at 256": {"batch_300_in_order"},
     "usage off by one": {
@@ -51,16 +61,29 @@ CAUGHT_BY: dict[str, set[str]] = {
         "serves_512_tokens",
     },
     "fields missing": {"fields"},
-    "base64 of float64": {"base64_equals_float", "openai_client", "elasticsearch_request"},
-    "dimensions ignored": {"dimensions", "dimensions_from_clients"},
+    "base64 of float64": {
+        "base64_equals_float",
+        "openai_client",
+        "elasticsearch_request",
+        "elasticsearch_9.5_classic",
+    },
+    "dimensions ignored": {
+        "dimensions",
+        "dimensions_from_clients",
+        "elasticsearch_9.5_dense-vector",
+    },
     "dimensions not normalised": {"dimensions"},
     "dimensions refused without a reason": {"dimensions_refusal_names_sizes"},
     "null fields refused": {"null_fields"},
     "sides ignored": ADDS_PREFIX | SIDE_CLIENTS | {"side_single_text", "side_with_dimensions"},
-    "sides swapped": ADDS_PREFIX | SIDE_CLIENTS | {"side_single_text", "side_with_dimensions"},
+    "sides swapped": ADDS_PREFIX
+    | SIDE_CLIENTS
+    | {"side_single_text", "side_with_dimensions", "elasticsearch_custom"},
     "prefix doubled": ADDS_PREFIX,
     "prefix not counted": ADDS_PREFIX,
-    "path prefixes ignored": {"side_query_path", "side_document_path"} | SIDE_CLIENTS,
+    "path prefixes ignored": {"side_query_path", "side_document_path"}
+    | SIDE_CLIENTS
+    | ELASTIC_SHORT,
     "wrong sides accepted": {f"side_refuses_{name}" for name in sides.REFUSED},
     "concurrent answers swapped": {"concurrent_clients"},
     "another model's name": {"models", "fields"},

@@ -1,6 +1,16 @@
 """Every check, in the order in which a reader wants to see them fail."""
 
-from tests.contract.checks import api, errors, length, numbers, real, retrieval, sides, vectors
+from tests.contract.checks import (
+    api,
+    elasticsearch,
+    errors,
+    length,
+    numbers,
+    real,
+    retrieval,
+    sides,
+    vectors,
+)
 from tests.contract.checks.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -8,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     *sides.CHECKS,
     *vectors.CHECKS,
     *retrieval.CHECKS,
+    *elasticsearch.CHECKS,
     *numbers.CHECKS,
     *length.CHECKS,
     *errors.CHECKS,

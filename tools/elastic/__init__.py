@@ -1,0 +1,1 @@
+"""Elasticsearch with this server's embeddings: the console files, and the verb that runs them."""
