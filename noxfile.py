@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ nox.options.default_venv_backend = "none"
 
 PROJECT = Path(__file__).parent / "pyproject.toml"
 ENVIRONMENT = Path(__file__).parent / ".nox" / "environment"
+WORKFLOWS = Path(__file__).parent / ".github" / "workflows"
 
 
 def python(session: nox.Session) -> str:
@@ -39,6 +41,14 @@ def python(session: nox.Session) -> str:
         )
         stamp.write_text(wanted)
     return str(interpreter)
+
+
+def install_group(session: nox.Session, group: str) -> None:
+    """Add a dependency group that only one verb needs to the environment."""
+    interpreter = python(session)
+    packages = nox.project.dependency_groups(nox.project.load_toml(PROJECT), group)
+    pip = ("-m", "pip", "--disable-pip-version-check", "install", "-q")
+    session.run(interpreter, *pip, *packages)
 
 
 def run_to_the_end(session: nox.Session, *arguments: str) -> None:
@@ -70,8 +80,14 @@ def engine(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build an image; `-- --origin first-only` refuses fallbacks."""
+    """Build an image; `-- cuda --cuda-arch 90`, `-- --origin first-only` refuses fallbacks."""
     tool(session, "build")
+
+
+@nox.session
+def archive(session: nox.Session) -> None:
+    """Carry a built image to another machine; `-- save cpu FILE`, there `-- load FILE`."""
+    tool(session, "archive")
 
 
 @nox.session
@@ -93,18 +109,82 @@ def down(session: nox.Session) -> None:
 
 
 @nox.session
+def bake(session: nox.Session) -> None:
+    """Make an image with the model inside, for machines without a network; `-- nano`."""
+    tool(session, "bake")
+
+
+@nox.session
 def quality(session: nox.Session) -> None:
     """Measure what each Matryoshka size costs in ranking; real weights where they are there."""
     tool(session, "quality")
 
 
 @nox.session
+def paired(session: nox.Session) -> None:
+    """Compare the throughput of two images, round by round; `-- IMAGE OTHER`."""
+    tool(session, "paired")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the image over HTTP: speed, latency, start, memory; `-- --quick` in two minutes."""
+    install_group(session, "bench")
+    tool(session, "bench")
+
+
+@nox.session
+def pins(session: nox.Session) -> None:
+    """Pin every input to what is newest now, with its hash; `-- --check` only looks."""
+    tool(session, "pins")
+
+
+@nox.session
+def elastic(session: nox.Session) -> None:
+    """Search by meaning in Elasticsearch: boot it, load the example; `-- --es-url URL`."""
+    tool(session, "elastic")
+
+
+@nox.session
+def pgvector(session: nox.Session) -> None:
+    """Search by meaning in PostgreSQL: boot it, load the example; `-- --dsn ADDRESS`."""
+    tool(session, "pgvector")
+
+
+@nox.session
+def native(session: nox.Session) -> None:
+    """Build llama-server on this machine itself; `-- build cuda`, `-- serve`, `-- archive`."""
+    if not (shutil.which("cmake") and shutil.which("ninja")):
+        packages = nox.project.dependency_groups(nox.project.load_toml(PROJECT), "native")
+        session.run(python(session), "-m", "pip", "install", "-q", *packages)
+    tool(session, "native")
+
+
+@nox.session(name="native-test")
+def native_test(session: nox.Session) -> None:
+    """Run the suite against what `native` built; `-- --gpu --require gpu` on an NVIDIA GPU."""
+    pytest(session, "-n", "auto", "--dist", "loadgroup", "--runtime", "native")
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Push, test what comes back, then name it; `-- --repository HOST/NAME`, `-- --dry-run`."""
+    tool(session, "publish")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types: ruff and strict mypy."""
+    """Check style, types and workflows: ruff, strict mypy, GitHub's schemas, zizmor."""
     interpreter = python(session)
     session.run(interpreter, "-m", "ruff", "check", ".")
     session.run(interpreter, "-m", "ruff", "format", "--check", ".")
     session.run(interpreter, "-m", "mypy")
+    schema = (interpreter, "-m", "check_jsonschema", "--builtin-schema")
+    session.run(*schema, "vendor.github-workflows", *map(str, WORKFLOWS.glob("*.yml")))
+    session.run(*schema, "vendor.dependabot", str(WORKFLOWS.parent / "dependabot.yml"))
+    # Auditor is zizmor's strictest persona. Waivers are beside what they waive.
+    zizmor = str(Path(interpreter).with_name("zizmor"))
+    session.run(zizmor, "--offline", "--no-progress", "--persona=auditor", str(WORKFLOWS.parent))
 
 
 @nox.session
@@ -117,4 +197,5 @@ def unit(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """Run the whole suite against the built image; pytest's options go after `--`."""
     session.run(python(session), "-m", "tools.engine")
-    pytest(session, "-n", "auto", "--dist", "loadgroup", "--require", "docker")
+    # PostgreSQL needs nothing more than Docker: its image is built from the same Debian base.
+    pytest(session, "-n", "auto", "--dist", "loadgroup", "--require", "docker,postgres")

@@ -1,0 +1,122 @@
+"""Measure the shipped image over HTTP: `nox -s bench`.
+
+On full-shape synthetic weights: speed does not depend on a weight's value. All servers of a
+model are booted, and take turns round by round, those that wait stopped: what else happens on
+the machine falls on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tools.bench import report
+from tools.bench.machine import describe_image, describe_machine
+from tools.bench.measure import measure
+from tools.bench.plots import draw
+from tools.bench.results import Results, load, save
+from tools.bench.workloads import QUICK, full_plan
+from tools.catalog import ROOT, load_images, load_models
+from tools.console import loud, say, table
+from tools.errors import ToolError, run_verb
+from tools.synthetic import Quantisation
+from tools.tags import local_name
+
+QUANTISATIONS: tuple[Quantisation, ...] = ("Q8_0", "F16")
+OUTPUT = ROOT / "reports" / "benchmark.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+#: More than that taken by anything else, and the numbers are not worth keeping.
+QUIET = 0.1
+
+
+def show(results: Results) -> None:
+    """Print the tables."""
+    say(f"\n{report.machine_line(results.machine)}\n{report.image_line(results.image)}")
+    for model in dict.fromkeys(cell.model for cell in results.cells):
+        say(f"\n{model}, {results.rounds} rounds")
+        table(report.rate_rows(results, model), report.HEADER)
+    say("")
+    table(report.server_rows(results), report.SERVER_HEADER)
+
+
+def compare(then: Results, now: Results) -> None:
+    """Print what changed since an earlier run. Raises ToolError where nothing is in both."""
+    found = report.changes(then, now)
+    if not found:
+        raise ToolError("the two runs have no workload in common; nothing to compare")
+    if then.machine != now.machine:
+        loud(f"another machine: then {report.machine_line(then.machine)}")
+    say(f"\nembeddings/s, then ({then.image.id[:19]}, {then.made}) and now")
+    table(report.change_rows(found), report.COMPARE_HEADER)
+
+
+def write_page(results: Results, command: str) -> None:
+    """Write docs/benchmarks.md and its pictures. Raises ToolError for a run on a busy machine."""
+    if results.busy is None or results.busy > QUIET:
+        share = "an unknown share" if results.busy is None else f"{results.busy:.0%}"
+        raise ToolError(
+            f"something else took {share} of the CPU time beside the measurement, so "
+            f"{PAGE.relative_to(ROOT)} stays as it is; run it on a machine that does nothing else"
+        )
+    pictures = []
+    folder = PAGE.parent / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    for model in dict.fromkeys(cell.model for cell in results.cells):
+        path = folder / f"{model}.svg"
+        draw(results, model, path)
+        pictures.append(str(path.relative_to(PAGE.parent)))
+    PAGE.write_text(report.page(results, command, pictures), encoding="utf-8")
+    say(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure tokens and embeddings per second, latency, start and memory of the image."""
+    images, models = load_images(), load_models()
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description=main.__doc__)
+    parser.add_argument("--quick", action="store_true", help="nano and four workloads: two minutes")
+    parser.add_argument("--models", nargs="+", choices=sorted(models.models))
+    parser.add_argument("--quant", nargs="+", choices=QUANTISATIONS, default=QUANTISATIONS)
+    parser.add_argument("--rounds", type=int, help="of each workload (5; 3 with --quick)")
+    parser.add_argument("--image", default=local_name(images, images.images["cpu"]))
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="default: %(default)s")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="show changes since that run")
+    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md")
+    options = parser.parse_args(arguments)
+    # Read before hours of measuring, not after them.
+    earlier = load(options.compare) if options.compare else None
+    rounds = options.rounds or (3 if options.quick else 5)
+    plan = QUICK if options.quick else full_plan()
+    names = options.models or (["nano"] if options.quick else list(models.models))
+
+    image = describe_image(options.image)
+    machine = describe_machine(options.image)
+    measured = [
+        measure(models.models[name], options.quant, options.image, plan, rounds) for name in names
+    ]
+    shares = [each.busy for each in measured if each.busy is not None]
+    results = Results(
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        rounds=rounds,
+        busy=max(shares) if len(shares) == len(measured) else None,
+        machine=machine,
+        image=image,
+        cells=tuple(cell for each in measured for cell in each.cells),
+        servers=tuple(server for each in measured for server in each.servers),
+    )
+    save(results, options.output)
+    show(results)
+    if results.busy is None or results.busy > QUIET:
+        loud("the machine was not idle before the measurement; these numbers are not worth keeping")
+    if earlier:
+        compare(earlier, results)
+    if options.page:
+        write_page(results, " ".join(["nox -s bench --", *arguments]))
+    say(f"\nresults: {options.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_verb(main))

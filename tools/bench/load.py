@@ -1,0 +1,100 @@
+"""The load: clients that each send a request, wait for its answer and send the next."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from tools.errors import ToolError
+
+#: A batch of long inputs takes a minute on two cores, and waits for those before it.
+REQUEST_SECONDS = 1800
+_PATH = "/v1/embeddings"
+_VECTOR = b'"embedding":'
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round: how long all of it took, and each request, in seconds."""
+
+    seconds: float
+    latencies: tuple[float, ...]
+
+
+class _Bodies:
+    """The requests that are still to be sent, for clients in several threads."""
+
+    def __init__(self, bodies: Sequence[bytes]) -> None:
+        self._left: Iterator[bytes] = iter(bodies)
+        self._lock = threading.Lock()
+
+    def take(self) -> bytes | None:
+        with self._lock:
+            return next(self._left, None)
+
+    def drop(self) -> None:
+        with self._lock:
+            self._left = iter(())
+
+
+def send_all(base_url: str, bodies: Sequence[bytes], *, clients: int, vectors: int) -> Sample:
+    """Send all requests by ``clients`` clients at once, each over one connection.
+
+    Every answer must hold ``vectors`` embeddings. Raises ToolError when one does not, or a
+    request fails.
+    """
+    # Not httpx: it takes about a millisecond of a core for a request, time that the server on
+    # the same machine would lack.
+    parts = urlsplit(base_url)
+    todo = _Bodies(bodies)
+    start = threading.Barrier(clients + 1)
+
+    def client() -> list[float]:
+        # It connects with its first request: llama-server gives up a connection that it has
+        # waited on for seconds, as it may on a busy machine until all the clients are there.
+        connection = http.client.HTTPConnection(
+            parts.hostname or "", parts.port, timeout=REQUEST_SECONDS
+        )
+        took: list[float] = []
+        start.wait()
+        try:
+            while (body := todo.take()) is not None:
+                began = time.perf_counter()
+                _send(connection, body, vectors)
+                took.append(time.perf_counter() - began)
+        except BaseException:
+            todo.drop()
+            raise
+        finally:
+            connection.close()
+        return took
+
+    with ThreadPoolExecutor(clients) as pool:
+        running = [pool.submit(client) for _ in range(clients)]
+        start.wait()
+        began = time.perf_counter()
+        try:
+            latencies = [each for future in running for each in future.result()]
+        except (OSError, http.client.HTTPException) as error:
+            raise ToolError(f"the server at {base_url} did not answer: {error!r}") from None
+        finally:
+            todo.drop()  # for Ctrl-C: what is under way is waited for, the rest is not sent
+        return Sample(time.perf_counter() - began, tuple(latencies))
+
+
+def _send(connection: http.client.HTTPConnection, body: bytes, vectors: int) -> None:
+    connection.request("POST", _PATH, body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    content = answer.read()
+    if answer.status != http.client.OK:
+        said = content[:300].decode(errors="replace")
+        raise ToolError(f"the server answered {answer.status} to a request: {said}")
+    if content.count(_VECTOR) != vectors:
+        raise ToolError(
+            f"the server answered with {content.count(_VECTOR)} vectors to {vectors} inputs"
+        )

@@ -1,0 +1,165 @@
+"""The results as a person reads them: tables, a page, and what changed since another run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tools.bench.machine import ImageFacts, Machine
+from tools.bench.results import Cell, Results
+from tools.bench.statistics import Spread, median_spread, ratios
+
+#: What the others are compared with, where it was measured too.
+BASELINE = "F16"
+NOTHING = "-"
+
+HEADER = ("workload", "file", "embeddings/s", "tokens/s", "p50 ms", "p95 ms", "p99 ms", "times F16")
+SERVER_HEADER = ("model", "file", "start, s", "peak memory, GB")
+COMPARE_HEADER = ("model", "file", "workload", "then", "now", "times", "")
+
+
+def number(value: float | None) -> str:
+    """Write a number with three digits where it has so many; a dash for None."""
+    if value is None:
+        return NOTHING
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def with_range(spread: Spread) -> str:
+    """Write a median with its range behind it."""
+    return f"{number(spread.median)} ({number(spread.low)} to {number(spread.high)})"
+
+
+def rate_rows(results: Results, model: str) -> list[tuple[str, ...]]:
+    """Return the rows under HEADER of one model, in the order of the plan."""
+    cells = [cell for cell in results.cells if cell.model == model]
+    baselines = {cell.workload: cell for cell in cells if cell.quantisation == BASELINE}
+    return [_rate_row(cell, baselines.get(cell.workload)) for cell in cells]
+
+
+def _rate_row(cell: Cell, baseline: Cell | None) -> tuple[str, ...]:
+    rate = median_spread(cell.rates)
+    times = ""
+    if baseline is not None and baseline is not cell:
+        times = with_range(ratios(cell.rates, baseline.rates))
+    return (
+        cell.workload.name,
+        cell.quantisation,
+        with_range(rate),
+        number(rate.median * cell.workload.tokens),
+        number(cell.p50),
+        number(cell.p95),
+        number(cell.p99),
+        times,
+    )
+
+
+def server_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return the rows under SERVER_HEADER."""
+    return [
+        (
+            server.model,
+            server.quantisation,
+            with_range(median_spread(server.starts)),
+            f"{server.peak_bytes / 1e9:.2f}",
+        )
+        for server in results.servers
+    ]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One workload in two runs, in embeddings per second; ``sure`` where the ranges are apart."""
+
+    cell: Cell
+    then: Spread
+    now: Spread
+
+    @property
+    def times(self) -> float:
+        return self.now.median / self.then.median
+
+    @property
+    def sure(self) -> bool:
+        return self.now.low > self.then.high or self.now.high < self.then.low
+
+
+def changes(then: Results, now: Results) -> list[Change]:
+    """Return what both runs measured, in the order of the later one."""
+    earlier = {cell.key: cell for cell in then.cells}
+    return [
+        Change(cell, median_spread(earlier[cell.key].rates), median_spread(cell.rates))
+        for cell in now.cells
+        if cell.key in earlier
+    ]
+
+
+def change_rows(found: Sequence[Change]) -> list[tuple[str, ...]]:
+    """Return the rows under COMPARE_HEADER."""
+    return [
+        (
+            each.cell.model,
+            each.cell.quantisation,
+            each.cell.workload.name,
+            with_range(each.then),
+            with_range(each.now),
+            f"{each.times:.2f}",
+            ("faster" if each.times > 1 else "slower") if each.sure else "within the spread",
+        )
+        for each in found
+    ]
+
+
+def machine_line(machine: Machine) -> str:
+    """Describe a machine in one line."""
+    flags = ", ".join(machine.flags) or "no vector extensions that matter"
+    return (
+        f"{machine.cpu}, {machine.cores} cores ({machine.threads} threads; {flags}), "
+        f"{machine.memory_bytes / 2**30:.0f} GiB of memory, Linux {machine.kernel}"
+    )
+
+
+def image_line(image: ImageFacts) -> str:
+    """Describe an image in one line."""
+    return (
+        f"{image.name}, {image.id}, llama.cpp {image.llama_cpp} (origin {image.origin}), "
+        f"{image.bytes / 1e6:.0f} MB, {image.compressed_bytes / 1e6:.0f} MB compressed"
+    )
+
+
+def page(results: Results, command: str, plots: Sequence[str]) -> str:
+    """Return the page in Markdown; ``plots`` are the paths of the pictures, relative to it."""
+    models = list(dict.fromkeys(cell.model for cell in results.cells))
+    parts = [
+        "# Benchmarks",
+        f"Made by `{command}` on {results.made}; do not edit, run it again.",
+        f"- machine: {machine_line(results.machine)}",
+        f"- image: {image_line(results.image)}",
+        f"- {results.rounds} rounds of each workload, the servers in turn, the others stopped. "
+        "Rates and ratios are medians over the rounds with the 95 % interval of the median (of "
+        "fewer than six rounds, with the range); latencies are percentiles of all requests, given "
+        "only where enough were sent. Synthetic weights of the true shape, inputs as token "
+        "arrays, settings of the compose profiles. Server and clients share the machine.",
+    ]
+    for model in models:
+        parts += [f"## {model}", markdown_table(HEADER, rate_rows(results, model))]
+        parts += [f"![{model}]({plot})" for plot in plots if model in plot]
+    parts += [
+        "## Start and memory",
+        "From the start of the container to the first healthy answer, the model file in the page "
+        "cache; the most memory resident, the mapped model file included.",
+        markdown_table(SERVER_HEADER, server_rows(results)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose columns are aligned in the source too."""
+    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
+        for line in lines
+    )

@@ -1,0 +1,114 @@
+"""The results of one run, as a JSON file that a later run can be compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.bench.load import Sample
+from tools.bench.machine import ImageFacts, Machine
+from tools.bench.statistics import percentile
+from tools.bench.workloads import Workload
+from tools.errors import ToolError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One workload on one server: embeddings per second by round, latencies in milliseconds."""
+
+    model: str
+    quantisation: str
+    workload: Workload
+    rates: tuple[float, ...]
+    requests: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+    @property
+    def key(self) -> tuple[str, str, Workload]:
+        return self.model, self.quantisation, self.workload
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server needed: seconds to its first answer by start, and peak memory."""
+
+    model: str
+    quantisation: str
+    starts: tuple[float, ...]
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run. ``busy`` is the largest share of CPU time that anything else was seen to take."""
+
+    made: str
+    rounds: int
+    busy: float | None
+    machine: Machine
+    image: ImageFacts
+    cells: tuple[Cell, ...]
+    servers: tuple[Server, ...]
+
+
+def make_cell(model: str, quantisation: str, workload: Workload, samples: Sequence[Sample]) -> Cell:
+    """Return what all rounds of a workload come to; percentiles are over all their requests."""
+    latencies = [1000 * latency for sample in samples for latency in sample.latencies]
+    inputs = workload.requests * workload.batch
+    return Cell(
+        model=model,
+        quantisation=quantisation,
+        workload=workload,
+        rates=tuple(inputs / sample.seconds for sample in samples),
+        requests=len(latencies),
+        p50=percentile(latencies, 50),
+        p95=percentile(latencies, 95),
+        p99=percentile(latencies, 99),
+    )
+
+
+def save(results: Results, path: Path) -> None:
+    """Write the results; raises ToolError where the file cannot be written."""
+    text = json.dumps({"version": _VERSION, **asdict(results)}, indent=1)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(f"{text}\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise ToolError(f"cannot write {path}: {error.strerror}") from None
+
+
+def load(path: Path) -> Results:
+    """Read results; raises ToolError where the file is not one of this verb's."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("version") != _VERSION:
+            raise ToolError(f"{path}: made by another version of nox -s bench; measure again")
+        return Results(
+            **{
+                **values,
+                "machine": Machine(**_tuples(values["machine"])),
+                "image": ImageFacts(**values["image"]),
+                "cells": tuple(
+                    Cell(**{**_tuples(cell), "workload": Workload(**cell["workload"])})
+                    for cell in values["cells"]
+                ),
+                "servers": tuple(Server(**_tuples(server)) for server in values["servers"]),
+            }
+        )
+    except OSError as error:
+        raise ToolError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ToolError(f"{path} is not a result of nox -s bench: {error}") from None
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(each) if isinstance(each, list) else each for key, each in values.items()}

@@ -1,0 +1,76 @@
+"""What is sent: inputs of exact lengths, alone or in batches, by some clients at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CLIENTS = (1, 4, 16, 64)
+LENGTHS = (16, 128, 512, 2048)
+BATCHES = (1, 32)
+
+#: What all clients may send at the same time, in tokens. More is only a longer queue: the server
+#: works at the same rate, and on two cores each request of it takes minutes.
+MOST_AT_ONCE = 32768
+#: A round of one workload sends at least as many tokens, so that it lasts seconds.
+TOKENS_A_ROUND = 4096
+#: And at most as many requests, beyond one for each client.
+MOST_REQUESTS = 128
+
+#: Ordinary tokens: the first few hundred are bytes, and special ones come last in both models.
+_FIRST_TOKEN, _LAST_TOKEN = 1000, 100_000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Inputs of ``tokens`` tokens, ``batch`` in a request, by ``clients`` clients at once."""
+
+    tokens: int
+    clients: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        inputs = f"{self.tokens} tokens" if self.batch == 1 else f"{self.batch} x {self.tokens}"
+        return f"{inputs}, {self.clients} client{'' if self.clients == 1 else 's'}"
+
+    @property
+    def tokens_a_request(self) -> int:
+        return self.tokens * self.batch
+
+    @property
+    def requests(self) -> int:
+        """How many requests one round sends: the same number by each client."""
+        wanted = min(-(-TOKENS_A_ROUND // self.tokens_a_request), MOST_REQUESTS)
+        return max(1, -(-wanted // self.clients)) * self.clients
+
+
+#: A look in two minutes: a query, a rush of queries, documents, and a batch of them.
+QUICK = (Workload(16, 1, 1), Workload(16, 64, 1), Workload(512, 4, 1), Workload(128, 1, 32))
+
+
+def full_plan() -> tuple[Workload, ...]:
+    """Return every combination of which not too much is under way at once."""
+    every = (
+        Workload(tokens, clients, batch)
+        for batch in BATCHES
+        for tokens in LENGTHS
+        for clients in CLIENTS
+    )
+    return tuple(each for each in every if each.tokens_a_request * each.clients <= MOST_AT_ONCE)
+
+
+def bodies(workload: Workload, seed: Sequence[int]) -> list[bytes]:
+    """Return the request bodies of one round; no two inputs of any rounds are alike.
+
+    The inputs are token arrays, which have the exact length on every model. The vectors are
+    asked for as base64, as OpenAI's own client does.
+    """
+    count = workload.requests * workload.batch
+    generator = np.random.default_rng([*seed, workload.tokens, workload.clients, workload.batch])
+    inputs = generator.integers(_FIRST_TOKEN, _LAST_TOKEN, (count, workload.tokens)).tolist()
+    batches = (inputs[at : at + workload.batch] for at in range(0, count, workload.batch))
+    return [json.dumps({"input": batch, "encoding_format": "base64"}).encode() for batch in batches]

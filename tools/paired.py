@@ -1,0 +1,134 @@
+"""Compare the throughput of two images: `nox -s paired -- IMAGE OTHER`.
+
+Both serve the same full-shape synthetic weights, and speed does not depend on a weight's value.
+They answer in turn, in rounds of a second or so, the one that waits stopped: what else happens on
+the machine falls on both, so a ratio of a round's pair is worth more than either time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+import numpy as np
+
+from tools.bench.servers import awake, frozen
+from tools.bench.statistics import ratios
+from tools.catalog import load_models
+from tools.console import progress, say, table
+from tools.errors import ToolError, run_verb
+from tools.fetch import models_dir
+from tools.stack import Running, booted
+from tools.synthetic import ensure_synthetic
+
+_REQUEST_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one round sends: how many requests of how many texts, by how many clients at once."""
+
+    name: str
+    requests: int
+    texts: int
+    words: int
+    clients: int
+
+
+#: Where a server's own work weighs most beside the model's (short texts), and the usual load of
+#: an ingestion (batches).
+WORKLOADS = (
+    Workload("short texts, 1 client", requests=40, texts=1, words=8, clients=1),
+    Workload("short texts, 4 clients", requests=64, texts=1, words=8, clients=4),
+    Workload("batches of 32", requests=2, texts=32, words=24, clients=2),
+)
+
+
+def run_round(http: httpx.Client, workload: Workload, number: int) -> float:
+    """Send the round of this number and return its texts per second.
+
+    Raises ToolError when the server does not answer one of them.
+    """
+    # No two texts alike: a server may keep what it computed for the same beginning.
+    texts = [
+        " ".join(f"{number} {text} {word}" for word in range(workload.words))
+        for text in range(workload.requests * workload.texts)
+    ]
+    bodies = [texts[at : at + workload.texts] for at in range(0, len(texts), workload.texts)]
+
+    def send(body: list[str]) -> None:
+        http.post("/v1/embeddings", json={"input": body}).raise_for_status()
+
+    started = time.perf_counter()
+    try:
+        with ThreadPoolExecutor(workload.clients) as pool:
+            list(pool.map(send, bodies))
+    except httpx.HTTPError as error:
+        raise ToolError(f"a server under comparison did not answer: {error}") from None
+    return len(texts) / (time.perf_counter() - started)
+
+
+def connect(running: Running) -> httpx.Client:
+    """Return a client of a booted server."""
+    return httpx.Client(base_url=running.base_url, timeout=_REQUEST_SECONDS, trust_env=False)
+
+
+def compare(servers: Sequence[Running], workload: Workload, rounds: int) -> list[list[float]]:
+    """Return each server's texts per second, round by round; who goes first alternates."""
+    speeds: list[list[float]] = [[] for _ in servers]
+    clients = [connect(each) for each in servers]
+    with progress(rounds, workload.name, unit=" pairs") as advance:
+        for number in range(rounds):
+            order = range(len(servers)) if number % 2 == 0 else reversed(range(len(servers)))
+            for index in order:
+                with awake(servers[index]):
+                    speeds[index].append(run_round(clients[index], workload, number))
+            advance(1)
+    for client in clients:
+        client.close()
+    return speeds
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Boot two images on the same weights, send both the same rounds and print the ratios."""
+    models = load_models()
+    parser = argparse.ArgumentParser(prog="nox -s paired --", description=main.__doc__)
+    parser.add_argument("images", nargs=2, metavar="IMAGE", help="local names of two images")
+    parser.add_argument("--model", choices=sorted(models.models), default="nano")
+    parser.add_argument("--rounds", type=int, default=60, help="pairs of each workload")
+    options = parser.parse_args(arguments)
+    model = models.models[options.model]
+    file = ensure_synthetic(models_dir(), model, "full", "Q8_0")
+    first, second = options.images
+    rows = []
+    with (
+        booted(model, file, image=first, synthetic=True) as one,
+        booted(model, file, image=second, synthetic=True) as other,
+    ):
+        for running in (one, other):
+            with connect(running) as http:
+                run_round(http, WORKLOADS[0], -1)  # warms up
+        with frozen((one, other)):
+            for workload in WORKLOADS:
+                ours, theirs = compare((one, other), workload, options.rounds)
+                ratio = ratios(ours, theirs)
+                rows.append(
+                    (
+                        workload.name,
+                        f"{np.median(ours):.1f}",
+                        f"{np.median(theirs):.1f}",
+                        f"{ratio.median:.3f}",
+                        f"{ratio.low:.3f} to {ratio.high:.3f}",
+                    )
+                )
+    say(f"\n{options.model} Q8_0, full shape, {options.rounds} pairs; texts per second")
+    table(rows, ("workload", first, second, "ratio", "95 % of the median"))
+
+
+if __name__ == "__main__":
+    sys.exit(run_verb(main))
