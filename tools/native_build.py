@@ -27,7 +27,7 @@ from packaging.version import Version
 
 from tools.build import PATCHES, patch_names
 from tools.cache import cache_dir, locked
-from tools.catalog import CudaPackages, Image, Images, SourceOrigin
+from tools.catalog import CudaPackages, Image, Images, SourceOrigin, load_images
 from tools.console import loud, progress, say
 from tools.cuda import choose_architectures, cmake_flag
 from tools.engine import read_distribution
@@ -37,7 +37,7 @@ from tools.processes import run_bounded
 from tools.tags import short_commit
 from tools.trees import unpack
 
-#: As in images/Dockerfile; tests/unit/test_native.py compares the two.
+#: As in images/Dockerfile; tests/unit/test_native_build.py compares the two.
 CMAKE_FLAGS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DCMAKE_BUILD_RPATH=$ORIGIN",
@@ -96,14 +96,37 @@ def native_dir(flavour: str) -> Path:
 
 
 def find_build(flavour: str) -> Build:
-    """Return the last finished build of a flavour; raises ToolError where there is none."""
+    """Return the last finished build of a flavour.
+
+    Raises ToolError where there is none, and where it is of another checkout's recipe: the cache is
+    shared by all checkouts of a machine, and checks of this one do not fit another's server.
+    """
     folder = native_dir(flavour) / "app"
+    command = f"`nox -s native -- build {flavour}`"
     try:
-        return Build(folder, json.loads((folder / "build.json").read_text(encoding="utf-8")))
+        build = Build(folder, json.loads((folder / "build.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
+        raise ToolError(f"there is no native {flavour} server yet; {command} makes it") from None
+    if build.facts.get("recipe") != recipe(load_images(), flavour):
         raise ToolError(
-            f"there is no native {flavour} server yet; `nox -s native -- build {flavour}` makes it"
-        ) from None
+            f"the native {flavour} server in {folder} was built from other patches, cmake flags or "
+            f"pins than this checkout's; {command} renews it"
+        )
+    return build
+
+
+def recipe(images: Images, flavour: str) -> str:
+    """Return a hash of all that a checkout says of a build: patches, flags, pinned sources."""
+    pins = [f"{origin.name} {origin.commit}" for origin in images.llama_cpp]
+    parts = [_patches_hash(), *CMAKE_FLAGS, images.images[flavour].cmake_flags, *pins]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _patches_hash() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(PATCHES.iterdir()):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 # ------------------------------------------------------------------ what the build needs
@@ -289,10 +312,7 @@ def _keep_times(old: Path, new: Path) -> None:
 
 def _fingerprint(tree: Path) -> str:
     """Return a hash of what the source is made of: which tree, and the patches' bytes."""
-    digest = hashlib.sha256(str(tree).encode())
-    for file in sorted(PATCHES.iterdir()):
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(f"{tree}\n{_patches_hash()}".encode()).hexdigest()
 
 
 # ------------------------------------------------------------------ the build
@@ -326,6 +346,7 @@ def build_native(
         "flags": " ".join(flags),
         "compiler": compiler,
         "cuda": release,
+        "recipe": recipe(load_images(), image.name),
     }
     folder = native_dir(image.name)
     started = time.monotonic()

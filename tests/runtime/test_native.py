@@ -82,8 +82,7 @@ def test_the_server_says_the_pinned_commit(build: Build) -> None:
     assert f"commit {short_commit(origin)}" in result.stdout + result.stderr
 
 
-def test_the_build_is_of_this_checkout(build: Build) -> None:
-    """An older one would be judged by checks that do not fit it."""
+def test_what_it_is_made_of_is_written_down(build: Build) -> None:
     assert build.facts["patches"] == ",".join(patch_names())
     assert build.facts["flags"] == load_images().images["cpu"].cmake_flags
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tools.native_build import (
     host_toolkit,
     missing_tools,
     native_dir,
+    recipe,
     write_archive,
 )
 from tools.origins import Resolved
@@ -32,6 +34,11 @@ from tools.origins import Resolved
 IMAGES = load_images()
 GCC_12 = "c++ (Debian 12.2.0-14+deb12u1) 12.2.0"
 GCC_14 = "c++ (Debian 14.2.0-19) 14.2.0"
+
+
+def facts(compiler: str = GCC_14) -> dict[str, str]:
+    """What stands beside a build of this checkout, as far as the tests read it."""
+    return {"compiler": compiler, "recipe": recipe(IMAGES, "cpu")}
 
 
 @pytest.fixture(autouse=True)
@@ -232,9 +239,9 @@ def built(folder: Path) -> None:
 def test_a_build_is_found_again(tmp_path: Path) -> None:
     folder = native_dir("cpu")
     built(folder)
-    native_build._install(folder, {"compiler": GCC_14})
+    native_build._install(folder, facts())
     build = find_build("cpu")
-    assert build == Build(folder / "app", {"compiler": GCC_14})
+    assert build == Build(folder / "app", facts())
     assert build.server.read_text() == "llama-server"
     assert {file.name for file in build.folder.iterdir()} == {
         *("llama-server", "libggml-cpu-x64.so", AMX_LIBRARY, "libllama.so.0.1", "libllama.so"),
@@ -247,9 +254,9 @@ def test_a_build_is_found_again(tmp_path: Path) -> None:
 def test_a_new_build_replaces_the_old_one(tmp_path: Path) -> None:
     folder = native_dir("cpu")
     built(folder)
-    native_build._install(folder, {"compiler": GCC_14})
+    native_build._install(folder, facts())
     (folder / "build" / "bin" / "libggml-cpu-x64.so").unlink()
-    native_build._install(folder, {"compiler": GCC_14})
+    native_build._install(folder, facts())
     assert not (folder / "app" / "libggml-cpu-x64.so").exists()
     assert sorted(path.name for path in folder.iterdir()) == ["app", "build"]
 
@@ -258,9 +265,27 @@ def test_amx_is_left_out_where_the_compiler_breaks_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built(native_dir("cpu"))
-    native_build._install(native_dir("cpu"), {"compiler": GCC_12})
+    native_build._install(native_dir("cpu"), facts(GCC_12))
     assert not (find_build("cpu").folder / AMX_LIBRARY).exists()
     assert "12.2.0 miscompiles AMX" in capsys.readouterr().err
+
+
+def test_a_build_of_another_checkout_is_refused(
+    tmp_path: Path, patches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache is shared by all of a machine's checkouts."""
+    folder = native_dir("cpu")
+    built(folder)
+    native_build._install(folder, facts())
+    assert find_build("cpu").facts == facts()
+    changed = replace(IMAGES, llama_cpp=IMAGES.llama_cpp[1:])
+    with monkeypatch.context() as pinned:
+        pinned.setattr(native_build, "load_images", lambda: changed)
+        with pytest.raises(ToolError, match="pins than this checkout's"):
+            find_build("cpu")
+    (patches / "0009-new.patch").write_text("--- a/x\n")
+    with pytest.raises(ToolError, match=r"other patches.*`nox -s native -- build cpu` renews it"):
+        find_build("cpu")
 
 
 def test_without_a_build_the_command_is_said() -> None:
@@ -322,10 +347,10 @@ def test_a_failed_build_keeps_the_old_one_and_shows_its_end(
     fake_tools(tmp_path, monkeypatch, code=1)
     monkeypatch.setattr(native_build, "patch_names", tuple)
     built(native_dir("cpu"))
-    native_build._install(native_dir("cpu"), {"compiler": GCC_14})
+    native_build._install(native_dir("cpu"), facts())
     with pytest.raises(ToolError, match=r"build\.log:\n(.|\n)*warning: something"):
         native_build.build_native(IMAGES.images["cpu"], source(tmp_path))
-    assert find_build("cpu").facts == {"compiler": GCC_14}
+    assert find_build("cpu").facts == facts()
 
 
 NVCC = """\
