@@ -60,7 +60,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--image", help="the image under test instead of the locally built one")
     group.addoption(
-        "--require", help="names separated by commas: needs whose absence fails instead of skips"
+        "--require",
+        action="append",
+        default=[],
+        help="names separated by commas: needs whose absence fails instead of skips; adds up",
     )
     group.addoption("--es-url", help="the Elasticsearch that -m elasticsearch runs in")
     group.addoption("--es-api-key", help="its encoded API key")

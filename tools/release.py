@@ -7,10 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tools.catalog import Image, Images, Models
+from tools.cuda import choose_architectures
 from tools.docker_client import run_docker
 from tools.errors import ToolError
 from tools.tags import (
     BASE_ORIGIN_LABEL,
+    CUDA_ARCHITECTURES_LABEL,
     CUDA_ORIGIN_LABEL,
     MODEL_LABEL,
     NO_PATCHES,
@@ -121,7 +123,24 @@ def refusals(
             found.append(f"{built.reference} was built without our patches")
         if is_fallback(images, built.labels) and not allow_fallback_origins:
             found.append(_not_first(built))
+        if missing := _missing_architectures(release.image, images, built):
+            found.append(
+                f"{built.reference} has no code for the GPU architectures "
+                f"{', '.join(map(str, missing))}; build it without --cuda-arch"
+            )
     return found
+
+
+def _missing_architectures(image: Image, images: Images, built: Built) -> list[int]:
+    """Return what the image's toolkit could compile for and its label does not name."""
+    label = built.labels.get(CUDA_ARCHITECTURES_LABEL, "")
+    there = {int(each) for each in label.split(",") if each.isdecimal()}
+    used = built.labels.get(CUDA_ORIGIN_LABEL)
+    for origin in images.cuda:
+        if origin.name == used:
+            return [each for each in choose_architectures(image, origin) if each not in there]
+    # Of an origin that is not known, nothing can be left out.
+    return [each for each in image.cuda_architectures if each not in there]
 
 
 def _of_another_tree(built: Built, revision: Revision, version: str) -> list[str]:

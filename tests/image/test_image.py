@@ -132,10 +132,12 @@ def test_only_a_cuda_image_carries_cuda(image: str, config: dict[str, Any]) -> N
     variables = [entry for entry in config["Env"] if re.match("NV|CUDA|JINA_REQUIRE_GPU", entry)]
     if is_cuda(image):
         assert "/app/libggml-cuda.so" in libraries.split()
-        # As in NVIDIA's own images; their container toolkit reads them.
+        # As in NVIDIA's own images; their container toolkit reads them. The driver that is asked
+        # for is any of CUDA 12, which the README promises as 525 or newer.
         assert {
             "NVIDIA_VISIBLE_DEVICES=all",
             "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+            "NVIDIA_REQUIRE_CUDA=cuda>=12.0",
             "JINA_REQUIRE_GPU=0",
         } <= set(variables)
     else:

@@ -6,8 +6,12 @@ import pytest
 
 
 def required(config: pytest.Config) -> set[str]:
-    """Return the names given to ``--require``, a list separated by commas."""
-    return {name.strip() for name in (config.getoption("--require") or "").split(",")} - {""}
+    """Return the names given to every ``--require``, each a list separated by commas.
+
+    They add up: a verb of noxfile.py gives one, and whoever runs the verb gives others.
+    """
+    given = ",".join(config.getoption("--require"))
+    return {name.strip() for name in given.split(",")} - {""}
 
 
 def need(config: pytest.Config, name: str, *, available: bool, why: str) -> None:

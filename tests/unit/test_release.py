@@ -10,6 +10,8 @@ from tools.catalog import load_images, load_models
 from tools.release import Built, Release, local_references, plan_release, refusals
 from tools.tags import (
     BASE_ORIGIN_LABEL,
+    CUDA_ARCHITECTURES_LABEL,
+    CUDA_ORIGIN_LABEL,
     MODEL_LABEL,
     NO_PATCHES,
     PATCHES_LABEL,
@@ -90,6 +92,45 @@ def test_fallback_origins_are_allowed_on_request_and_mark_the_version() -> None:
 def test_a_baked_image_is_refused_whatever_is_allowed() -> None:
     baked = replace(built(), labels={**GOOD, MODEL_LABEL: "small"})
     assert "model small" in reasons(baked, allow_fallback_origins=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("architectures", "missing"),
+    [
+        ("75,80,86,89,90,100,120", None),
+        ("90", "75, 80, 86, 89, 100, 120"),
+        ("75,80,86,89,90,100", "120"),
+        (None, "75, 80, 86, 89, 90, 100, 120"),
+    ],
+)
+def test_a_cuda_image_for_fewer_gpus_is_refused(
+    architectures: str | None, missing: str | None
+) -> None:
+    """``--cuda-arch 90`` is for a quick build of one's own; as `cuda` it would fail on others."""
+    labels = {**GOOD, CUDA_ORIGIN_LABEL: IMAGES.cuda[0].name}
+    if architectures:
+        labels[CUDA_ARCHITECTURES_LABEL] = architectures
+    image = replace(built(), labels=labels)
+    release = plan_release(IMAGES.images["cuda"], (image,), IMAGES, RELEASE)
+    found = refusals(release, IMAGES, MODELS, RELEASE, allow_fallback_origins=False)
+    if missing is None:
+        assert found == []
+    else:
+        (reason,) = found
+        assert f"GPU architectures {missing}; build it without --cuda-arch" in reason
+
+
+def test_an_older_toolkit_cannot_be_asked_for_newer_gpus() -> None:
+    origin = IMAGES.cuda[1]
+    labels = {
+        **GOOD,
+        VERSION_LABEL: "1.2.3-dev",
+        CUDA_ORIGIN_LABEL: origin.name,
+        CUDA_ARCHITECTURES_LABEL: "75,80,86,89,90",
+    }
+    image = replace(built(), labels=labels)
+    release = plan_release(IMAGES.images["cuda"], (image,), IMAGES, RELEASE)
+    assert refusals(release, IMAGES, MODELS, RELEASE, allow_fallback_origins=True) == []
 
 
 def test_only_platforms_that_are_published_can_be_left_untested() -> None:
