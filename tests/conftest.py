@@ -20,6 +20,7 @@ from tools.catalog import Model, load_images, load_models
 from tools.docker_client import CUDA_COMPOSE_FILE, run_docker
 from tools.errors import ToolError
 from tools.fetch import fetch_model, models_dir
+from tools.native_build import SANITIZED
 from tools.stack import Running, booted
 from tools.synthetic import ensure_synthetic
 from tools.tags import local_name
@@ -111,8 +112,9 @@ def profile(request: pytest.FixtureRequest) -> Profile:
 @pytest.fixture(scope="session")
 def engine(pytestconfig: pytest.Config) -> None:
     """A Docker Engine that answers."""
-    native = pytestconfig.getoption("--runtime") == "native"
-    need(pytestconfig, "container", available=not native, why="--runtime native makes none")
+    runtime = pytestconfig.getoption("--runtime")
+    why = f"--runtime {runtime} makes none"
+    need(pytestconfig, "container", available=runtime == "container", why=why)
     try:
         answer = run_docker(["version"], timeout=30)
         why = answer.stderr.strip()
@@ -161,7 +163,8 @@ def stack(
 def native_url(profile: Profile, weights: Path, pytestconfig: pytest.Config) -> Iterator[str]:
     """Where the profile answers, booted as a process for as long as its tests run."""
     gpu = pytestconfig.getoption("--gpu")
-    runtime = Runtime("cuda" if gpu else "cpu", image=None)
+    sanitized = pytestconfig.getoption("--runtime") == "sanitized"
+    runtime = Runtime(SANITIZED if sanitized else "cuda" if gpu else "cpu", image=None)
     synthetic = pytestconfig.getoption("--weights") == "synthetic"
     with runtime.boot(profile.model, weights, gpu=gpu, synthetic=synthetic) as running:
         yield running.base_url
@@ -184,7 +187,7 @@ def server(profile: Profile, request: pytest.FixtureRequest) -> Server:
             profile.quantisation,
             config.getoption("--bare"),
         )
-    if config.getoption("--runtime") == "native":
+    if config.getoption("--runtime") != "container":
         address, bare = request.getfixturevalue("native_url"), False
     else:
         address = request.getfixturevalue("stack").running.base_url

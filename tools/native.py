@@ -15,7 +15,13 @@ from tools.docker_client import CUDA_COMPOSE_FILE
 from tools.errors import ToolError, run_verb
 from tools.fetch import fetch_model, models_dir
 from tools.gpu_report import report
-from tools.native_build import build_native, carried_source, find_build, write_archive
+from tools.native_build import (
+    SANITIZED,
+    build_native,
+    carried_source,
+    find_build,
+    write_archive,
+)
 from tools.native_server import describe_end, native_booted, tail
 from tools.origins import add_origin_argument, choose, resolve_source
 from tools.synthetic import ensure_synthetic
@@ -29,7 +35,8 @@ def _build(images: Images, image: Image, options: argparse.Namespace) -> None:
         if options.source
         else resolve_source(images, choose(options.origin))
     )
-    build_native(image, source, wanted_architectures(image, options.cuda_arch))
+    sanitize = options.image == SANITIZED
+    build_native(image, source, wanted_architectures(image, options.cuda_arch), sanitize=sanitize)
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -56,7 +63,9 @@ def _parser(images: Images) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nox -s native --", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     build = verbs.add_parser("build", help="compile the server; without a verb, for the CPU")
-    build.add_argument("image", nargs="?", choices=sorted(images.images), default="cpu")
+    build.add_argument(
+        "image", nargs="?", choices=[*sorted(images.images), SANITIZED], default="cpu"
+    )
     build.add_argument("--source", type=Path, help="an archive of ours, or where it was unpacked")
     add_cuda_argument(build)
     serve = verbs.add_parser("serve", help="boot a profile until Ctrl-C")
@@ -77,7 +86,8 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser(images).parse_args(list(arguments) or ["build"])
     match options.verb:
         case "build":
-            _build(images, images.images[options.image], options)
+            image = "cpu" if options.image == SANITIZED else options.image
+            _build(images, images.images[image], options)
         case "serve":
             _serve(options)
         case "archive":

@@ -43,6 +43,15 @@ CMAKE_FLAGS = (
     "-DCMAKE_BUILD_RPATH=$ORIGIN",
     "-DLLAMA_BUILD_NUMBER=0",
 )
+#: The server with AddressSanitizer and UndefinedBehaviorSanitizer, by llama.cpp's own options, in
+#: only the CPU variant of this machine: no other one runs, and each takes minutes to compile.
+SANITIZED = "cpu-sanitized"
+SANITIZE_FLAGS = (
+    "-DLLAMA_SANITIZE_ADDRESS=ON",
+    "-DLLAMA_SANITIZE_UNDEFINED=ON",
+    "-DGGML_CPU_ALL_VARIANTS=OFF",
+    "-DGGML_NATIVE=ON",
+)
 PATCH_FLAGS = ("--strip=1", "--batch", "--forward", "--fuzz=0", "--ignore-whitespace")
 
 #: GCC before 13.3 has _tile_loadconfig as assembly that names eight of the 64 bytes it reads
@@ -96,7 +105,7 @@ def native_dir(flavour: str) -> Path:
 
 
 def find_build(flavour: str) -> Build:
-    """Return the last finished build of a flavour.
+    """Return the last finished build of an image's flavour, or SANITIZED.
 
     Raises ToolError where there is none, and where it is of another checkout's recipe: the cache is
     shared by all checkouts of a machine, and checks of this one do not fit another's server.
@@ -118,7 +127,9 @@ def find_build(flavour: str) -> Build:
 def recipe(images: Images, flavour: str) -> str:
     """Return a hash of all that a checkout says of a build: patches, flags, pinned sources."""
     pins = [f"{origin.name} {origin.commit}" for origin in images.llama_cpp]
-    parts = [_patches_hash(), *CMAKE_FLAGS, images.images[flavour].cmake_flags, *pins]
+    image = images.images["cpu" if flavour == SANITIZED else flavour]
+    special = SANITIZE_FLAGS if flavour == SANITIZED else ()
+    parts = [_patches_hash(), *CMAKE_FLAGS, image.cmake_flags, *special, *pins]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -322,16 +333,20 @@ def build_native(
     image: Image,
     source: Resolved[SourceOrigin, Path],
     cuda_architectures: Sequence[int] = (),
+    *,
+    sanitize: bool = False,
 ) -> Build:
     """Build a flavour from ``source`` and return it; a finished build is replaced at the end.
 
     What an interrupted build has compiled is kept. CUDA is compiled for ``cuda_architectures``, or
-    for all of the catalogue's that this machine's toolkit knows. Raises ToolError when a tool is
-    missing or the build fails.
+    for all of the catalogue's that this machine's toolkit knows. ``sanitize`` makes SANITIZED of
+    the cpu flavour. Raises ToolError when a tool is missing or the build fails.
     """
+    flavour = SANITIZED if sanitize else image.name
     tools = find_tools(cuda=bool(image.cuda_architectures))
     compiler = _first_line([tools["c++"], "--version"])
     flags = [f"-D{key}={value}" for key, value in image.cmake]
+    flags += SANITIZE_FLAGS if sanitize else ()
     release = "none"
     if "nvcc" in tools:
         toolkit = host_toolkit(tools["nvcc"])
@@ -339,18 +354,18 @@ def build_native(
         chosen = choose_architectures(image, toolkit, cuda_architectures)
         flags += [f"-DCMAKE_CUDA_COMPILER={tools['nvcc']}", cmake_flag(chosen)]
     facts = {
-        "flavour": image.name,
+        "flavour": flavour,
         "origin": source.origin.name,
         "commit": source.origin.commit,
         "patches": ",".join(patch_names()),
         "flags": " ".join(flags),
         "compiler": compiler,
         "cuda": release,
-        "recipe": recipe(load_images(), image.name),
+        "recipe": recipe(load_images(), flavour),
     }
-    folder = native_dir(image.name)
+    folder = native_dir(flavour)
     started = time.monotonic()
-    say(f"building llama-server ({image.name}) with {compiler}")
+    say(f"building llama-server ({flavour}) with {compiler}")
     with locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
         stamp = folder / "source.sha256"
@@ -361,7 +376,7 @@ def build_native(
             stamp.write_text(fingerprint)
         _compile([*flags, f"-DLLAMA_BUILD_COMMIT={short_commit(source.origin)}"], tools, folder)
         _install(folder, facts)
-    build = find_build(image.name)
+    build = find_build(flavour)
     size = sum(file.stat().st_size for file in build.folder.iterdir() if not file.is_symlink())
     say(f"built {build.server}: {size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
     return build

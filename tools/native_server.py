@@ -35,6 +35,9 @@ _MODELS = "/models/"
 _ADDRESS = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
 _HEALTHY = "healthy"
 
+#: How the sanitizers' reports begin, those of leaks at the end included (GCC's libsanitizer).
+_SANITIZER = re.compile(r"^.*(?:ERROR: \w+Sanitizer: |: runtime error: ).*$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class NativeServer:
@@ -97,7 +100,8 @@ def native_booted(
     """Boot ``model``'s profile on ``file`` with the binary ``server``, on a free loopback port.
 
     The process is ended at the end, whatever happened. Raises ToolError when it does not become
-    healthy: at once when it ends, else after BOOT_SECONDS, with the end of its log.
+    healthy: at once when it ends, else after BOOT_SECONDS, with the end of its log; and when a
+    build with sanitizers has reported anything by its end.
     """
     service = profile_service(
         model, file, synthetic=synthetic, overrides=overrides, variables=variables
@@ -119,6 +123,9 @@ def native_booted(
             yield _wait_until_healthy(process, log_file)
         finally:
             _stop(process)
+        said = _read_log(log_file)
+        if report := _SANITIZER.search(said):
+            raise ToolError(f"a sanitizer found a fault:\n{said[report.start() :][:4000]}")
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], log_file: Path) -> NativeServer:

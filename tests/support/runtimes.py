@@ -16,7 +16,8 @@ from tools.native_build import find_build
 from tools.native_server import native_booted
 from tools.stack import booted
 
-RUNTIMES = ("container", "native")
+#: "sanitized" is native, too: the build that `nox -s native -- build cpu-sanitized` makes.
+RUNTIMES = ("container", "native", "sanitized")
 
 #: Settings of a server that leaves a GPU alone, whichever binary it is.
 CPU_ONLY = {"LLAMA_ARG_DEVICE": "none"}

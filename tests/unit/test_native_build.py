@@ -17,6 +17,8 @@ from tools.native_build import (
     AMX_LIBRARY,
     CMAKE_FLAGS,
     PATCH_FLAGS,
+    SANITIZE_FLAGS,
+    SANITIZED,
     Build,
     amx_is_miscompiled,
     apply_patches,
@@ -339,6 +341,24 @@ def test_cmake_is_asked_for_what_the_catalogue_says(
     assert build.facts["compiler"] == GCC_14
     assert build.facts["origin"] == IMAGES.llama_cpp[1].name
     assert "return 1" in (folder / "source/tools/server/server.cpp").read_text()
+
+
+def test_a_sanitized_build_is_another_one_of_the_same_recipe(
+    tmp_path: Path, patches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tools(tmp_path, monkeypatch)
+    monkeypatch.setattr(native_build, "patch_names", tuple)
+    built(native_dir(SANITIZED))
+    build = native_build.build_native(IMAGES.images["cpu"], source(tmp_path), sanitize=True)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert set(SANITIZE_FLAGS) <= set(asked)
+    # The later of two definitions holds.
+    variants = [each for each in asked if each.startswith("-DGGML_CPU_ALL_VARIANTS=")]
+    assert variants[-1] == "-DGGML_CPU_ALL_VARIANTS=OFF"
+    assert find_build(SANITIZED) == build
+    assert build.facts["flavour"] == SANITIZED
+    with pytest.raises(ToolError, match="no native cpu server yet"):
+        find_build("cpu")
 
 
 def test_a_failed_build_keeps_the_old_one_and_shows_its_end(

@@ -127,6 +127,26 @@ def test_one_that_does_not_end_is_killed(
 
 
 @pytest.mark.parametrize(
+    "report",
+    [
+        "==7==ERROR: AddressSanitizer: heap-use-after-free on address 0x60 at pc 0x55",
+        "==7==ERROR: LeakSanitizer: detected memory leaks",
+        "/src/ggml/src/ggml.c:12:34: runtime error: signed integer overflow",
+    ],
+)
+def test_what_a_sanitizer_found_is_an_error_although_all_was_answered(
+    tmp_path: Path, report: str
+) -> None:
+    server = script(tmp_path, f"{HEALTHY}print({report!r}, flush=True)\n{SERVE}")
+    with (
+        pytest.raises(ToolError, match="a sanitizer found a fault") as fault,
+        native_booted(server, NANO, tmp_path / "w.gguf", synthetic=True) as running,
+    ):
+        httpx.get(running.base_url, trust_env=False)
+    assert report in str(fault.value)
+
+
+@pytest.mark.parametrize(
     ("ending", "said"),
     [("sys.exit(3)", "exit code 3"), ("os.kill(os.getpid(), signal.SIGILL)", "signal 4")],
 )
