@@ -28,6 +28,7 @@ from tests.support.containers import (
 from tests.support.vectors import cosine, truncate
 from tools.catalog import load_models
 from tools.fetch import models_dir
+from tools.stack import booted
 from tools.synthetic import ensure_synthetic
 
 MODELS = load_models()
@@ -143,6 +144,23 @@ def test_the_limit_is_the_context_that_is_set(patched: str, model: str) -> None:
         assert cosine(vectors(cut)[:2], np.repeat(by_hand, 2, axis=0)).min() >= SAME["Q8_0"]
         assert ask(address, input=[tokens[:limit]]).status_code == 200
         assert_refused(ask(address, input=[tokens[: limit + 1]]))
+
+
+def test_smalls_context_is_one_variable_of_compose(patched: str) -> None:
+    """JINA_SMALL_CONTEXT, which saves memory: one input may have a token less than it."""
+    small, context = MODELS.models["small"], 768
+    file = ensure_synthetic(models_dir(), small, "tiny", "Q8_0")
+    variables = {"JINA_SMALL_CONTEXT": str(context)}
+    with (
+        booted(small, file, image=patched, synthetic=True, variables=variables) as running,
+        Client(running.base_url) as client,
+    ):
+        word = client.tokenize("words", add_special=False)[0]
+        assert client.embed([[word] * (context - 1)]).shape == (1, small.dims)
+        refused = ask(running.base_url, input=[[word] * context])
+        assert_refused(refused)
+        given = {"n_prompt_tokens": context, "n_ctx": context - 1}
+        assert refused.json()["error"].items() >= given.items()
 
 
 def test_long_inputs_share_the_context_without_an_error(patched: str) -> None:
