@@ -100,7 +100,7 @@ def test_stored_vectors_are_whole_and_of_length_one(
     cluster: Cluster, way: str, suffix: str, size: int | None
 ) -> None:
     apply_way(cluster, way)
-    index = f"jina-{cluster.model.name}{suffix}"
+    index = f"jina-example-{cluster.model.name}{suffix}"
     body = {"size": 10, "fields": ["content_embedding"], "_source": ["content"]}
     answer = send(cluster.client, Request("POST", f"{index}/_search", body, {}, "this test"))
     hits = answer["hits"]["hits"]
@@ -136,6 +136,6 @@ def test_an_endpoint_that_cannot_be_says_why(
             "dimensions": dimensions,
         },
     }
-    refused = Request("PUT", "_inference/text_embedding/jina-refused", body, {}, "this test")
+    refused = Request("PUT", "_inference/text_embedding/jina-example-refused", body, {}, "this test")
     with pytest.raises(ToolError, match=message):
         send(cluster.client, refused)

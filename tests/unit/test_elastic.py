@@ -85,6 +85,8 @@ def test_everything_that_is_made_is_deleted_first(model, way) -> None:
     assert len(first) == len(made)
     assert set(first) == made
     assert [request.method for request in requests[: len(first)]] == ["DELETE"] * len(first)
+    # Deleted without asking, so of a name that nobody else gives.
+    assert all(path.rpartition("/")[2].startswith("jina-example-") for path in first)
 
 
 @pytest.mark.parametrize(("model", "way"), FILES)
@@ -366,7 +368,7 @@ def test_the_whole_verb_prints_its_table(capsys: pytest.CaptureFixture[str]) -> 
     shown = capsys.readouterr().out
     # Three ways of five searches, and one more in classic and in semantic-text.
     assert shown.count("yes") == 3 * 5 + 2
-    assert "jina-small-classic-32" in shown
+    assert "jina-example-small-classic-32" in shown
 
 
 @pytest.mark.parametrize(
@@ -445,7 +447,7 @@ def test_what_was_found_is_shown_before_an_error_ends_the_verb(
         main(["nano", "--es-url", cluster.url])
     shown = capsys.readouterr().out
     assert shown.count("yes") == 6
-    assert "jina-nano-classic-32" in shown
+    assert "jina-example-nano-classic-32" in shown
 
 
 # Who may ask, and whom.
