@@ -113,7 +113,7 @@ def test_stored_vectors_are_whole_and_of_length_one(
 
 
 @pytest.mark.parametrize(
-    ("path", "dimensions", "message"),
+    ("route", "dimensions", "message"),
     [
         ("/v1/embeddings", 100, "has no size 100"),
         ("/nowhere/v1/embeddings", 32, "nothing answers at"),
@@ -122,11 +122,11 @@ def test_stored_vectors_are_whole_and_of_length_one(
     ids=["no such size", "no such path", "nobody there"],
 )
 def test_an_endpoint_that_cannot_be_says_why(
-    cluster: Cluster, path: str | None, dimensions: int, message: str
+    cluster: Cluster, route: str | None, dimensions: int, message: str
 ) -> None:
     """Elasticsearch's real errors are the ones that tools/elastic/reasons.py knows."""
     # Port 9 is "discard", on which nothing listens in Elasticsearch's container.
-    url = f"{cluster.server_url}{path}" if path else "http://127.0.0.1:9/v1/embeddings"
+    url = f"{cluster.server_url}{route}" if route else "http://127.0.0.1:9/v1/embeddings"
     body: dict[str, Any] = {
         "service": "openai",
         "service_settings": {
@@ -136,6 +136,7 @@ def test_an_endpoint_that_cannot_be_says_why(
             "dimensions": dimensions,
         },
     }
-    refused = Request("PUT", "_inference/text_embedding/jina-example-refused", body, {}, "this test")
+    path = "_inference/text_embedding/jina-example-refused"
+    refused = Request("PUT", path, body, {}, "this test")
     with pytest.raises(ToolError, match=message):
         send(cluster.client, refused)

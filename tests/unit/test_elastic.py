@@ -450,6 +450,26 @@ def test_what_was_found_is_shown_before_an_error_ends_the_verb(
     assert "jina-example-nano-classic-32" in shown
 
 
+@pytest.mark.parametrize("image", [None, "of-mine:1"])
+def test_there_is_an_engine_before_anything_is_fetched(
+    image: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a stopped engine would pass for a registry out of reach."""
+    done: list[str] = []
+
+    def pull(services: list[str]) -> None:
+        done.append("pull")
+        raise ToolError("as far as this test goes")
+
+    monkeypatch.setattr("tools.elastic.__main__.ensure_engine", lambda: done.append("engine"))
+    monkeypatch.setattr("tools.elastic.__main__.pull", pull)
+    if image:
+        monkeypatch.setenv("JINA_IMAGE", image)
+    with pytest.raises(ToolError, match="as far as"):
+        main(["--synthetic"])
+    assert done == ["engine", "pull"]
+
+
 # Who may ask, and whom.
 
 
