@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_workflows import help_of, verbs
+from tests.unit.test_workflows import help_of
+from tests.unit.test_workflows import verbs as sessions
 from tools.catalog import ROOT
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,6 +25,11 @@ SPEAKING = [
 SUBCOMMANDS = {"native": {"build", "serve", "archive", "report"}, "archive": {"save", "load"}}
 
 
+def verbs() -> frozenset[str]:
+    """The names of noxfile.py's sessions."""
+    return frozenset(sessions())
+
+
 def code(text: str) -> str:
     """The code of a Markdown text, blocks and spans, a line each."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
@@ -36,7 +42,7 @@ def test_documented_commands_name_verbs_that_exist(path: Path) -> None:
     commands = re.findall(r"nox -s ((?:[a-z][a-z-]*[ \t]*)+)", code(path.read_text()))
     named = {verb for words in commands for verb in words.split()}
     assert named
-    assert named <= set(verbs())
+    assert named <= verbs()
 
 
 def test_messages_name_verbs_that_exist() -> None:
@@ -51,7 +57,7 @@ def test_messages_name_verbs_that_exist() -> None:
 
 def test_the_readme_lists_every_verb() -> None:
     table = set(re.findall(r"^\| `([a-z-]+)` +\|", DOCS[0].read_text(), re.MULTILINE))
-    assert set(verbs()) <= table
+    assert verbs() <= table
 
 
 def examples() -> Iterator[tuple[str, str]]:
@@ -60,7 +66,7 @@ def examples() -> Iterator[tuple[str, str]]:
         yield from re.findall(r"nox -s ([a-z-]+) -- ([^\n#&|]+)", code(path.read_text()))
     # A row of the README's table, and a line of nox's own list: `-- stop`, `--cuda-arch`.
     said = re.findall(r"^\| `([a-z-]+)` +\|(.*)", DOCS[0].read_text(), re.MULTILINE)
-    said += [(name, str(session.func.__doc__)) for name, session in verbs().items()]
+    said += [(name, str(session.func.__doc__)) for name, session in sessions().items()]
     for verb, text in said:
         if verb in verbs():
             yield from ((verb, span) for span in re.findall("`(-[^`]+)`", text))

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.runtimes import compiled_for
+from tools.cuda import cmake_flag
 from tools.errors import ToolError
 from tools.gpu import (
     Device,
@@ -76,6 +78,12 @@ def test_only_what_is_on_a_device_counts_as_there() -> None:
     assert mib_on_devices(found.compute_mib) == 298.75
     assert mib_on_devices({"CUDA0": 1.0, "CUDA1": 2.0, "CUDA_Host": 4.0, "CPU": 8.0}) == 3.0
     assert mib_on_devices(parse_log(CPU_LOG).model_mib) == 0
+
+
+def test_a_native_builds_flags_say_what_it_has_code_for() -> None:
+    flag = cmake_flag([75, 80, 90, 120])
+    assert compiled_for(f"-DGGML_CUDA=ON {flag} -DLLAMA=1") == {75, 80, 90, 120}
+    assert compiled_for(cmake_flag([90])) == {90}
 
 
 def test_a_partial_offload_is_seen() -> None:
