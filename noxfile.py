@@ -98,7 +98,7 @@ def models(session: nox.Session) -> None:
 
 @nox.session
 def up(session: nox.Session) -> None:
-    """Build, download the real model and serve it on http://localhost:8080; `-- nano`."""
+    """Build, download the real model, serve it on http://localhost:8080; `-- nano`, `--gpu`."""
     tool(session, "serve", "up")
 
 

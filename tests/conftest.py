@@ -6,6 +6,7 @@ a server, tests/runtime a container. Everything that boots something is a fixtur
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--model", choices=sorted(MODELS.models), help="what --base-url serves")
     group.addoption("--model-file", type=Path, help="the GGUF file that --base-url serves")
     group.addoption("--quant", default="Q8_0", help="the quantisation that --base-url serves")
-    group.addoption("--api-key", help="the key that --base-url wants")
+    group.addoption("--api-key", help="the key that --base-url or --server-url wants")
     group.addoption("--bare", action="store_true", help="--base-url is llama-server unpatched")
     group.addoption(
         "--weights",
@@ -67,7 +68,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="names separated by commas: needs whose absence fails instead of skips; adds up",
     )
     group.addoption("--es-url", help="the Elasticsearch that -m elasticsearch runs in")
-    group.addoption("--es-api-key", help="its encoded API key")
+    group.addoption(
+        "--es-api-key",
+        default=os.environ.get("ES_API_KEY"),
+        help="its encoded API key; by default that of the variable ES_API_KEY",
+    )
+    group.addoption(
+        "--es-ca-certs", type=Path, help="the certificate of its authority, a file in PEM"
+    )
     group.addoption("--server-url", help="where that Elasticsearch finds the embedding server")
     group.addoption(
         "--runtime", choices=RUNTIMES, default="container", help="how profiles are booted"

@@ -35,8 +35,9 @@ from tools.errors import ToolError, run_verb
 MINIMUM_ENGINE = Version("23.0")
 #: The first buildx with `--build-context` (github.com/docker/buildx/releases/tag/v0.8.0).
 MINIMUM_BUILDX = Version("0.8")
-#: The first compose with `up --wait-timeout` (docs.docker.com/compose/release-notes).
-MINIMUM_COMPOSE = Version("2.17")
+#: The first compose with `pull --policy`; `include` came with 2.20
+#: (docs.docker.com/compose/release-notes).
+MINIMUM_COMPOSE = Version("2.22")
 
 #: Where a dockerd started by this module keeps its log and its process id.
 LOG_FILE = Path("/var/log/jina-embeddings-v5-dockerd.log")

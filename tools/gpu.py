@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tools.errors import ToolError
@@ -124,6 +124,11 @@ def parse_log(log: str) -> Offload:
         kv_mib=_buffers(log, "KV"),
         compute_mib=_buffers(log, "compute"),
     )
+
+
+def mib_on_devices(buffers: Mapping[str, float]) -> float:
+    """Add up the buffers that are on a GPU; CUDA_Host is main memory that a GPU can read."""
+    return sum(mib for name, mib in buffers.items() if re.fullmatch(r"CUDA\d+", name))
 
 
 def _buffers(log: str, purpose: str) -> dict[str, float]:

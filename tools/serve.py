@@ -1,4 +1,4 @@
-"""Serve a real model, and stop serving: `nox -s up -- nano`, `nox -s down`."""
+"""Serve a real model, and stop serving: `nox -s up -- nano`, `... --gpu`, `nox -s down`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import suppress
 from tools.build import build_image
 from tools.catalog import load_images, load_models
 from tools.console import say
-from tools.docker_client import docker_client
-from tools.engine import probe
+from tools.docker_client import COMPOSE_FILE, CUDA_COMPOSE_FILE, docker_client
+from tools.engine import ensure_engine, probe
 from tools.errors import ToolError, run_verb
 from tools.fetch import fetch_model
 from tools.origins import add_origin_argument, choose
@@ -25,14 +25,18 @@ def serve_up(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="nox -s up --", description=serve_up.__doc__)
     parser.add_argument("model", choices=sorted(models.models))
     parser.add_argument("--quant", default=models.default_quantisation, help="default: %(default)s")
+    parser.add_argument(
+        "--gpu", action="store_true", help="the cuda image on an NVIDIA GPU, as compose/cuda.yaml"
+    )
     add_origin_argument(parser)
     options = parser.parse_args(arguments)
     model = models.models[options.model]
     file = fetch_model(models, model.name, options.quant)
-    name = os.environ.get("JINA_IMAGE") or build_image(
-        images, images.images["cpu"], choose(options.origin)
-    )
-    client = docker_client(project=PROJECT, profile=model.name)
+    ensure_engine()
+    flavour = images.images["cuda" if options.gpu else "cpu"]
+    name = os.environ.get("JINA_IMAGE") or build_image(images, flavour, choose(options.origin))
+    files = [COMPOSE_FILE, CUDA_COMPOSE_FILE] if options.gpu else [COMPOSE_FILE]
+    client = docker_client(project=PROJECT, profile=model.name, compose_files=files)
     say(f"starting {model.name} ({file.name})")
     environment = {
         **os.environ,

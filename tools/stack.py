@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,17 @@ CONTAINER_PORT = 8080
 
 #: Seconds a boot may take: the largest model file read from a slow disk, with a wide margin.
 BOOT_SECONDS = 300
+
+#: The variables that name published ports, each with compose's default and the verb that frees it.
+_PORTS = {
+    "JINA_PORT": (str(CONTAINER_PORT), "nox -s down"),
+    "JINA_ES_PORT": ("9200", "nox -s elastic -- --down"),
+    "JINA_KIBANA_PORT": ("5601", "nox -s elastic -- --down"),
+}
+
+#: The address that docker could not publish on, in the daemon's words: "Bind for 127.0.0.1:8080
+#: failed", "listen tcp4 127.0.0.1:8080: bind", "failed to bind host port for [::]:8080:172...".
+_TAKEN = re.compile(r"(?:for|port|tcp[46]?) (?:\[[^]]*\]|::|[\d.]+):(\d+)")
 
 #: What the shell may set for a person's server, and must not leak into a test's.
 _OUR_VARIABLES = ("JINA_", "LLAMA_")
@@ -66,7 +78,7 @@ def up(client: DockerClient, model: Model, environment: Mapping[str, str]) -> Ru
         timeout=120,
     )
     if started.returncode != 0:
-        raise _up_failure(started.stderr, environment)
+        raise up_failure(started.stderr, environment)
     container = client.compose.ps([model.name], all=True)[0]
     wait_until_healthy(client, container)
     host, port = client.compose.port(model.name, CONTAINER_PORT)
@@ -74,19 +86,38 @@ def up(client: DockerClient, model: Model, environment: Mapping[str, str]) -> Ru
     return Running(f"http://{address}:{port}", container.id)
 
 
-def _up_failure(said: str, environment: Mapping[str, str]) -> ToolError:
+def up_failure(said: str, environment: Mapping[str, str]) -> ToolError:
+    """Return the error for what docker compose ``said`` when it could not start a service.
+
+    ``environment`` is what compose was given.
+    """
     text = said.strip()
     if "Cannot connect to the Docker daemon" in text:
         return ToolError(f"no Docker Engine answers; run `nox -s engine` ({text})")
     if "already allocated" in text or "address already in use" in text:
-        port = environment.get("JINA_PORT", str(CONTAINER_PORT))
+        return _port_is_taken(text, environment)
+    if "could not select device driver" in text:
         return ToolError(
-            f"port {port} is taken. If it is a server of ours, `nox -s down` stops it; "
-            f"otherwise choose another port, for example JINA_PORT=8090"
+            "docker cannot give a container the GPU: NVIDIA's driver and container toolkit must be "
+            f"installed, and docker restarted after that (README.md, On an NVIDIA GPU)\n{text}"
         )
     if "No such image" in text or "pull access denied" in text:
-        return ToolError("the image is not there; `nox -s build` makes it")
+        return ToolError(
+            "the image is not there; `nox -s build` makes it, `nox -s build -- cuda` the GPU's"
+        )
     return ToolError(f"docker compose could not start the service:\n{text}")
+
+
+def _port_is_taken(said: str, environment: Mapping[str, str]) -> ToolError:
+    found = _TAKEN.search(said)
+    port = found.group(1) if found else None
+    for variable, (default, verb) in _PORTS.items():
+        if port and port == environment.get(variable, default):
+            return ToolError(
+                f"port {port} is taken. If it is a server of ours, `{verb}` stops it; otherwise "
+                f"choose another port with {variable}"
+            )
+    return ToolError(f"a port that is to be published is taken:\n{said}")
 
 
 def wait_until_healthy(client: DockerClient, container: Container) -> None:

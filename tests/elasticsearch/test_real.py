@@ -1,7 +1,8 @@
 """The console files in a real Elasticsearch: ``pytest -m elasticsearch --es-url URL``.
 
 ``--server-url`` is where that cluster finds the embedding server, by default the service
-that `nox -s elastic` boots on its network; ``--model`` and ``--weights`` say what it serves.
+that `nox -s elastic` boots on its network, and ``--api-key`` the key that it wants; ``--model`` and
+``--weights`` say what it serves. All four ways are run, `custom` too.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from elasticsearch import Elasticsearch
+from packaging.version import Version
 
 from tests.support.requirements import need
 from tools.catalog import Model, load_models
 from tools.corpus import load_corpus
-from tools.elastic.__main__ import run_ways
-from tools.elastic.assets import WAYS, compose_url
+from tools.elastic.__main__ import run_way
+from tools.elastic.assets import FIRST_RELEASES, WAYS, compose_url, works_with
 from tools.elastic.console_file import Request
-from tools.elastic.runner import connect, send
+from tools.elastic.runner import connect, send, version
 from tools.errors import ToolError
 
 MODELS, CORPUS = load_models(), load_corpus()
@@ -39,10 +41,10 @@ class Cluster:
     """The cluster of --es-url, and what the server that it finds serves."""
 
     client: Elasticsearch
-    url: str
-    api_key: str | None
+    release: Version | None
     model: Model
     server_url: str
+    server_key: str
     lexical: bool
 
 
@@ -50,37 +52,42 @@ class Cluster:
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     url = pytestconfig.getoption("--es-url")
     need(pytestconfig, "elasticsearch", available=bool(url), why="a real one, by --es-url")
-    api_key = pytestconfig.getoption("--es-api-key")
     model = MODELS.models[pytestconfig.getoption("--model") or "nano"]
-    with connect(url, api_key) as client:
+    api_key, ca_certs = map(pytestconfig.getoption, ("--es-api-key", "--es-ca-certs"))
+    with connect(url, api_key, ca_certs) as client:
         yield Cluster(
             client,
-            url,
-            api_key,
+            version(client),
             model,
             (pytestconfig.getoption("--server-url") or compose_url(model)).rstrip("/"),
+            pytestconfig.getoption("--api-key") or "unused",
             pytestconfig.getoption("--weights") == "synthetic",
         )
 
 
 def apply_way(cluster: Cluster, way: str) -> None:
     """Send a way's file, and see that every search finds its document."""
-    found = run_ways(
+    findings = run_way(
+        cluster.client,
         MODELS,
         cluster.model,
         CORPUS,
-        ways=[way],
-        es_url=cluster.url,
-        api_key=cluster.api_key,
+        way,
         server_url=cluster.server_url,
+        server_key=cluster.server_key,
         lexical=cluster.lexical,
     )
-    assert {each.wanted for each in found[way]} == {each.finds for each in CORPUS.searches}
-    assert [each for each in found[way] if not each.right] == []
+    assert {each.wanted for each in findings} == {each.finds for each in CORPUS.searches}
+    assert [each for each in findings if not each.right] == []
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_each_search_finds_its_document_also_the_second_time(cluster: Cluster, way: str) -> None:
+def test_each_search_finds_its_document_also_the_second_time(
+    cluster: Cluster, way: str, pytestconfig: pytest.Config
+) -> None:
+    releases = " or ".join(FIRST_RELEASES[way])
+    available = works_with(way, cluster.release)
+    need(pytestconfig, f"elasticsearch-{way}", available=available, why=f"it came with {releases}")
     apply_way(cluster, way)
     apply_way(cluster, way)
 
@@ -93,7 +100,7 @@ def test_stored_vectors_are_whole_and_of_length_one(
     cluster: Cluster, way: str, suffix: str, size: int | None
 ) -> None:
     apply_way(cluster, way)
-    index = f"jina-{cluster.model.name}{suffix}"
+    index = f"jina-example-{cluster.model.name}{suffix}"
     body = {"size": 10, "fields": ["content_embedding"], "_source": ["content"]}
     answer = send(cluster.client, Request("POST", f"{index}/_search", body, {}, "this test"))
     hits = answer["hits"]["hits"]
@@ -106,7 +113,7 @@ def test_stored_vectors_are_whole_and_of_length_one(
 
 
 @pytest.mark.parametrize(
-    ("path", "dimensions", "message"),
+    ("route", "dimensions", "message"),
     [
         ("/v1/embeddings", 100, "has no size 100"),
         ("/nowhere/v1/embeddings", 32, "nothing answers at"),
@@ -115,20 +122,21 @@ def test_stored_vectors_are_whole_and_of_length_one(
     ids=["no such size", "no such path", "nobody there"],
 )
 def test_an_endpoint_that_cannot_be_says_why(
-    cluster: Cluster, path: str | None, dimensions: int, message: str
+    cluster: Cluster, route: str | None, dimensions: int, message: str
 ) -> None:
     """Elasticsearch's real errors are the ones that tools/elastic/reasons.py knows."""
     # Port 9 is "discard", on which nothing listens in Elasticsearch's container.
-    url = f"{cluster.server_url}{path}" if path else "http://127.0.0.1:9/v1/embeddings"
+    url = f"{cluster.server_url}{route}" if route else "http://127.0.0.1:9/v1/embeddings"
     body: dict[str, Any] = {
         "service": "openai",
         "service_settings": {
-            "api_key": "unused",
+            "api_key": cluster.server_key,
             "model_id": "a-model",
             "url": url,
             "dimensions": dimensions,
         },
     }
-    refused = Request("PUT", "_inference/text_embedding/jina-refused", body, {}, "this test")
+    path = "_inference/text_embedding/jina-example-refused"
+    refused = Request("PUT", path, body, {}, "this test")
     with pytest.raises(ToolError, match=message):
         send(cluster.client, refused)

@@ -1,7 +1,7 @@
 """The GPU really does the work: needs an NVIDIA GPU, and the cuda image or native build.
 
-    nox -s test -- --require gpu tests/runtime/test_gpu.py
-    nox -s native-test -- --require gpu tests/runtime/test_gpu.py
+    nox -s test -- -n 0 -s --require gpu tests/runtime/test_gpu.py
+    nox -s native-test -- -n 0 -s --require gpu tests/runtime/test_gpu.py
 
 Each server here is of the cuda flavour. The one on the GPU has compose/cuda.yaml; the one on the
 CPU is the same binary without it, told to use no device.
@@ -23,19 +23,20 @@ from gguf import GGUFReader
 from tests.contract.checks.inputs import token_array
 from tests.contract.checks.numbers import BARS, reference
 from tests.support.client import Client
+from tests.support.containers import inspect, label, memory_peak
 from tests.support.device_memory import filled
 from tests.support.requirements import need
-from tests.support.runtimes import CPU_ONLY, TALKATIVE, Booted, Runtime
+from tests.support.runtimes import CPU_ONLY, TALKATIVE, Booted, Runtime, compiled_for
 from tests.support.vectors import cosine
 from tools.catalog import Model, load_images, load_models
 from tools.docker_client import run_docker
 from tools.errors import ToolError
 from tools.fetch import models_dir
-from tools.gpu import Device, Offload, parse_log, process_memory, read_devices
+from tools.gpu import Device, Offload, mib_on_devices, parse_log, process_memory, read_devices
 from tools.native_build import find_build
 from tools.rates import random_inputs, seconds_for
 from tools.synthetic import Quantisation, Size, ensure_synthetic
-from tools.tags import local_name
+from tools.tags import CUDA_ARCHITECTURES_LABEL, local_name
 
 #: One worker: the device's memory and speed are measured.
 pytestmark = pytest.mark.xdist_group("gpu")
@@ -112,9 +113,9 @@ def held_on_device(server: Booted, used_before: int) -> int:
     return read_devices()[0].memory_used - used_before if held is None else held
 
 
-# Module scope, and the parameters in this order: one pair of servers at a time.
+# The class's scope, and the parameters in this order: one pair of servers at a time.
 @pytest.fixture(
-    scope="module",
+    scope="class",
     params=[
         pytest.param((name, size, quantisation), id=f"{name}-{size}-{quantisation}")
         for name in MODELS
@@ -136,6 +137,19 @@ def both(request: pytest.FixtureRequest, runtime: Runtime) -> Iterator[Both]:
         yield Both(model, file, quantisation, gpu, cpu, parse_log(gpu.log()), held)
 
 
+def held_in_main_memory(server: Booted) -> int | None:
+    """The peak of a container's memory in bytes; None of a native server, which has no limit.
+
+    Fails where the limit of compose/cuda.yaml was too low for it.
+    """
+    if server.container is None:
+        return None
+    state = inspect(server.container)
+    assert not state["State"]["OOMKilled"]
+    assert state["RestartCount"] == 0
+    return memory_peak(server.container)
+
+
 def tensor_bytes(file: Path) -> tuple[int, int]:
     """Return the bytes of a file's token embeddings, and of all its other tensors."""
     sizes = {tensor.name: int(tensor.n_bytes) for tensor in GGUFReader(file).tensors}
@@ -143,61 +157,61 @@ def tensor_bytes(file: Path) -> tuple[int, int]:
     return embeddings, sum(sizes.values()) - embeddings
 
 
-def is_device(buffer: str) -> bool:
-    """Whether a buffer of the log is on a GPU; ``CUDA_Host`` is main memory that a GPU can read."""
-    return re.fullmatch(r"CUDA\d+", buffer) is not None
+# ------------------------------------------------------------------ the same file on both
 
 
-# ------------------------------------------------------------------ where the model is
+class TestBoth:
+    """Where the model is, and the numbers.
 
+    A class, so that the last pair of servers is gone before the other tests measure.
+    """
 
-def test_every_layer_is_on_the_device(both: Both) -> None:
-    """All of the file's layers and the output; llama.cpp itself counts the two together."""
-    blocks = {t.name for t in GGUFReader(both.file).tensors if t.name.endswith("attn_norm.weight")}
-    # llama.cpp counts layers as offloaded without a device too, where its CUDA library loads.
-    assert both.offload.devices, "the log names no device"
-    assert both.offload.offloaded == both.offload.layers == len(blocks) + 1
+    def test_every_layer_is_on_the_device(self, both: Both) -> None:
+        """All of the file's layers and the output; llama.cpp itself counts the two together."""
+        names = {tensor.name for tensor in GGUFReader(both.file).tensors}
+        blocks = {name for name in names if name.endswith("attn_norm.weight")}
+        # llama.cpp counts layers as offloaded without a device too, where its CUDA library loads.
+        assert both.offload.devices, "the log names no device"
+        assert both.offload.offloaded == both.offload.layers == len(blocks) + 1
 
+    def test_the_weights_are_on_the_device(self, both: Both) -> None:
+        """llama.cpp keeps the token embeddings, a table to look up in, on the CPU."""
+        _, others = tensor_bytes(both.file)
+        on_device = mib_on_devices(both.offload.model_mib)
+        # The log rounds to hundredths of a MiB, once for each buffer.
+        assert on_device >= others / MIB - 0.01 * len(both.offload.model_mib)
+        assert both.device_memory >= both.file.stat().st_size
 
-def test_the_weights_are_on_the_device(both: Both) -> None:
-    """llama.cpp keeps the token embeddings, a table to look up in, on the CPU."""
-    _, others = tensor_bytes(both.file)
-    on_device = sum(mib for name, mib in both.offload.model_mib.items() if is_device(name))
-    # The log rounds to hundredths of a MiB, once for each buffer.
-    assert on_device >= others / MIB - 0.01 * len(both.offload.model_mib)
-    assert both.device_memory >= both.file.stat().st_size
+    def test_what_the_log_says_is_really_on_the_device(self, both: Both) -> None:
+        """A CUDA context alone holds more than a small file: all of the buffers must be there."""
+        said = both.offload
+        purposes = (said.model_mib, said.kv_mib, said.compute_mib)
+        assert both.device_memory >= MIB * sum(map(mib_on_devices, purposes))
 
+    def test_the_cpu_server_left_the_device_alone(self, both: Both) -> None:
+        """Else the comparisons here would be of the GPU with itself."""
+        said = parse_log(both.cpu.log())
+        assert not said.devices
+        assert mib_on_devices(said.model_mib | said.kv_mib | said.compute_mib) == 0
 
-def test_the_cpu_server_left_the_device_alone(both: Both) -> None:
-    """Else the comparisons here would be of the GPU with itself."""
-    said = parse_log(both.cpu.log())
-    assert not said.devices
-    assert not any(map(is_device, [*said.model_mib, *said.kv_mib, *said.compute_mib]))
+    @pytest.mark.parametrize("length", LENGTHS)
+    def test_agrees_with_the_cpu(self, both: Both, length: int) -> None:
+        with Client(both.gpu.base_url) as gpu, Client(both.cpu.base_url) as cpu:
+            tokens = token_array(cpu, length)
+            assert cosine(gpu.embed([tokens])[0], cpu.embed([tokens])[0]) >= BARS[both.quantisation]
 
+    @pytest.mark.parametrize("length", LENGTHS)
+    def test_agrees_with_the_reference(self, both: Both, length: int) -> None:
+        with Client(both.gpu.base_url) as gpu:
+            tokens = token_array(gpu, length)
+            expected = reference(both.file).embed_tokens(tokens)
+            assert cosine(gpu.embed([tokens])[0], expected) >= BARS[both.quantisation]
 
-# ------------------------------------------------------------------ the numbers
-
-
-@pytest.mark.parametrize("length", LENGTHS)
-def test_agrees_with_the_cpu(both: Both, length: int) -> None:
-    with Client(both.gpu.base_url) as gpu, Client(both.cpu.base_url) as cpu:
-        tokens = token_array(cpu, length)
-        assert cosine(gpu.embed([tokens])[0], cpu.embed([tokens])[0]) >= BARS[both.quantisation]
-
-
-@pytest.mark.parametrize("length", LENGTHS)
-def test_agrees_with_the_reference(both: Both, length: int) -> None:
-    with Client(both.gpu.base_url) as gpu:
-        tokens = token_array(gpu, length)
-        expected = reference(both.file).embed_tokens(tokens)
-        assert cosine(gpu.embed([tokens])[0], expected) >= BARS[both.quantisation]
-
-
-def test_many_at_once_agree_with_the_cpu(both: Both) -> None:
-    """Batches use other kernels than one input alone."""
-    with Client(both.gpu.base_url) as gpu, Client(both.cpu.base_url) as cpu:
-        inputs = [token_array(cpu, length) for length in range(1, 65)]
-        assert cosine(gpu.embed(inputs), cpu.embed(inputs)).min() >= BARS[both.quantisation]
+    def test_many_at_once_agree_with_the_cpu(self, both: Both) -> None:
+        """Batches use other kernels than one input alone."""
+        with Client(both.gpu.base_url) as gpu, Client(both.cpu.base_url) as cpu:
+            inputs = [token_array(cpu, length) for length in range(1, 65)]
+            assert cosine(gpu.embed(inputs), cpu.embed(inputs)).min() >= BARS[both.quantisation]
 
 
 # ------------------------------------------------------------------ speed and length
@@ -242,6 +256,7 @@ def test_the_whole_context_is_served(
         again = client.embed([tokens])[0]
         held = held_on_device(server, before)
         said = parse_log(server.log())
+        main_memory = held_in_main_memory(server)
     vector = np.array(body["data"][0]["embedding"])
     assert body["usage"]["prompt_tokens"] == model.context
     assert vector.shape == (model.dims,)
@@ -250,6 +265,44 @@ def test_the_whole_context_is_served(
     assert cosine(vector, again) >= BARS[quantisation]
     record_property("device_memory_mb", held // 10**6)
     print(f"\n{model.name} {quantisation}: {held / 1e9:.2f} GB on the device; buffers {said}")
+    if main_memory is not None:
+        record_property("container_memory_peak_mb", main_memory // 10**6)
+        print(f"{model.name} {quantisation}: the container's peak is {main_memory / 1e9:.2f} GB")
+
+
+# ------------------------------------------------------------------ nothing is compiled
+
+
+def architectures(runtime: Runtime) -> set[int]:
+    """The GPU architectures that the build has machine code for."""
+    if runtime.image is not None:
+        return {int(each) for each in label(runtime.image, CUDA_ARCHITECTURES_LABEL).split(",")}
+    return compiled_for(find_build("cuda").facts["flags"])
+
+
+def test_nothing_is_compiled_at_the_first_start(
+    runtime: Runtime, device: Device, pytestconfig: pytest.Config
+) -> None:
+    """The driver is told to compile no PTX, so that all code must be the machine's own already.
+
+    Code runs on its own architecture and on later ones of the same major number (CUDA C++
+    Programming Guide, "Binary Compatibility"); newer devices have to compile.
+    """
+    major, _, minor = device.compute_capability.partition(".")
+    own = {f"{major}{number}" for number in range(int(minor) + 1)}
+    available = bool(own & set(map(str, architectures(runtime))))
+    why = f"the build has no code for {device.compute_capability}, only PTX to compile"
+    need(pytestconfig, "gpu-code", available=available, why=why)
+    model = MODELS["nano"]
+    file = weights(model, "tiny", "Q8_0")
+    settings = {"CUDA_DISABLE_PTX_JIT": "1"}
+    with (
+        runtime.boot(model, file, gpu=True, settings=settings) as server,
+        Client(server.base_url) as client,
+    ):
+        tokens = token_array(client, 301)
+        expected = reference(file).embed_tokens(tokens)
+        assert cosine(client.embed([tokens])[0], expected) >= BARS["Q8_0"]
 
 
 # ------------------------------------------------------------------ what goes wrong is said

@@ -7,11 +7,13 @@ no test may conclude from it that Elasticsearch would accept a request.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -67,21 +69,32 @@ class _Handler(BaseHTTPRequestHandler):
 class RecordingCluster(ThreadingHTTPServer):
     """Answers on a free port of this machine."""
 
-    def __init__(self, answer: Answer, *, named: bool) -> None:
+    def __init__(self, answer: Answer, *, named: bool, certificate: Path | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "http"
+        if certificate is not None:
+            self.scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.answer = answer
         self.named = named
         self.sent: list[Sent] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
 
 @contextmanager
-def recording_cluster(answer: Answer = accept, *, named: bool = True) -> Iterator[RecordingCluster]:
-    """Yield a recorder; without ``named`` it does not call itself what the client asks for."""
-    cluster = RecordingCluster(answer, named=named)
+def recording_cluster(
+    answer: Answer = accept, *, named: bool = True, certificate: Path | None = None
+) -> Iterator[RecordingCluster]:
+    """Yield a recorder; without ``named`` it does not call itself what the client asks for.
+
+    With a ``certificate``, a file of it and its key in PEM, it speaks TLS.
+    """
+    cluster = RecordingCluster(answer, named=named, certificate=certificate)
     thread = threading.Thread(target=cluster.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

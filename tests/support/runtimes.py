@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,11 +28,23 @@ TALKATIVE = {"LLAMA_ARG_LOG_VERBOSITY": "4"}
 
 @dataclass(frozen=True)
 class Booted:
-    """A healthy server: where it answers, its log, and its process as this machine numbers it."""
+    """A healthy server: where it answers, its log, and its process as this machine numbers it.
+
+    ``container`` is the id of the one that it runs in; None of a native one.
+    """
 
     base_url: str
     log: Callable[[], str]
     pid: int
+    container: str | None
+
+
+def compiled_for(flags: str) -> set[int]:
+    """The GPU architectures that a native build has machine code for, by its cmake flags."""
+    values = re.search(r"-DCMAKE_CUDA_ARCHITECTURES=(\S+)", flags)
+    assert values, f"no architectures in {flags}"
+    # "90-real" is machine code, "90" that and PTX; a build of ours has no PTX alone.
+    return {int(each) for each in re.findall(r"\d+", values.group(1))}
 
 
 @dataclass(frozen=True)
@@ -67,10 +80,10 @@ class Runtime:
                 ) as running:
                     container = running.container_id
                     pid = inspect(container)["State"]["Pid"]
-                    yield Booted(running.base_url, lambda: logs(container), pid)
+                    yield Booted(running.base_url, lambda: logs(container), pid, container)
             else:
                 server = find_build(self.flavour).server
                 with native_booted(
                     server, model, file, synthetic=synthetic, overrides=overrides
                 ) as native:
-                    yield Booted(native.base_url, native.log, native.process.pid)
+                    yield Booted(native.base_url, native.log, native.process.pid, None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.unit.test_workflows import help_of
+from tests.unit.test_workflows import verbs as sessions
 from tools.catalog import ROOT
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,18 +21,13 @@ SPEAKING = [
     if path.is_file()
 ]
 
+#: Verbs whose first word has a command line of its own.
+SUBCOMMANDS = {"native": {"build", "serve", "archive", "report"}, "archive": {"save", "load"}}
 
-@cache
+
 def verbs() -> frozenset[str]:
-    listed = subprocess.run(
-        [sys.executable, "-m", "nox", "--list", "--nocolor"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    # Those that run by default are starred.
-    return frozenset(re.findall(r"^[*-] (\S+) ->", listed.stdout, re.MULTILINE))
+    """The names of noxfile.py's sessions."""
+    return frozenset(sessions())
 
 
 def code(text: str) -> str:
@@ -65,11 +60,50 @@ def test_the_readme_lists_every_verb() -> None:
     assert verbs() <= table
 
 
+def examples() -> Iterator[tuple[str, str]]:
+    """Yield each verb with what the documentation writes after its `--`."""
+    for path in DOCS:
+        yield from re.findall(r"nox -s ([a-z-]+) -- ([^\n#&|]+)", code(path.read_text()))
+    # A row of the README's table, and a line of nox's own list: `-- stop`, `--cuda-arch`.
+    said = re.findall(r"^\| `([a-z-]+)` +\|(.*)", DOCS[0].read_text(), re.MULTILINE)
+    said += [(name, str(session.func.__doc__)) for name, session in sessions().items()]
+    for verb, text in said:
+        if verb in verbs():
+            yield from ((verb, span) for span in re.findall("`(-[^`]+)`", text))
+
+
+def documented_options(verb: str) -> set[tuple[str, str]]:
+    """The options of a verb that are documented, each with the first word of its example."""
+    found = set()
+    for name, example in examples():
+        words = example.removeprefix("-- ").split()
+        if name == verb:
+            named = [re.fullmatch(r"(--?[a-z][\w-]*)(=.*)?", word) for word in words]
+            found |= {(words[0], option.group(1)) for option in named if option}
+    return found
+
+
+# bench is left out: its own packages, without which it says nothing, are installed when it is run.
+@pytest.mark.parametrize("verb", [verb for verb in sorted(verbs()) if verb != "bench"])
+def test_documented_options_are_known_to_their_verb(verb: str) -> None:
+    for first, option in sorted(documented_options(verb)):
+        subcommand = [first] if first in SUBCOMMANDS.get(verb, ()) else []
+        known = help_of(verb, *subcommand)
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), f"{first} {option}"
+
+
+def test_options_are_found_in_every_kind_of_example() -> None:
+    assert ("cpu", "--dry-run") in documented_options("publish"), "a block"
+    assert ("-m", "-m") in documented_options("test"), "a span"
+    assert ("--no-install", "--no-install") in documented_options("engine"), "the table"
+
+
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_links_and_compose_files_lead_to_files(path: Path) -> None:
     text = path.read_text()
     links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
-    files = re.findall(r"docker compose .*?-f (\S+)", code(text))
+    composing = [line for line in code(text).splitlines() if "docker compose " in line]
+    files = re.findall(r" -f (\S+)", "\n".join(composing))
     missing = [link for link in links if not (path.parent / link).exists()]
     missing += [file for file in files if not (ROOT / file).exists()]
     assert missing == []

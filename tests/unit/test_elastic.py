@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from packaging.version import Version
 
 from tests.support.file_server import closed_port
 from tests.support.recording_cluster import RecordingCluster, Sent, recording_cluster
 from tests.support.requirements import need
 from tools.catalog import ROOT, load_models
 from tools.corpus import load_corpus
-from tools.elastic.__main__ import main, run_ways, show
-from tools.elastic.assets import ASSETS, WAYS, asset, compose_url, render
+from tools.elastic.__main__ import default_ways, main, run_way, show
+from tools.elastic.assets import ASSETS, FIRST_RELEASES, WAYS, asset, compose_url, render
 from tools.elastic.boot import COMPOSE_FILE, PROJECT
 from tools.elastic.console_file import Request, parse
-from tools.elastic.runner import Finding, connect, send
+from tools.elastic.runner import Finding, connect, send, version
 from tools.errors import ToolError
 
 MODELS, CORPUS = load_models(), load_corpus()
@@ -82,6 +85,8 @@ def test_everything_that_is_made_is_deleted_first(model, way) -> None:
     assert len(first) == len(made)
     assert set(first) == made
     assert [request.method for request in requests[: len(first)]] == ["DELETE"] * len(first)
+    # Deleted without asking, so of a name that nobody else gives.
+    assert all(path.rpartition("/")[2].startswith("jina-example-") for path in first)
 
 
 @pytest.mark.parametrize(("model", "way"), FILES)
@@ -258,13 +263,14 @@ def test_what_cannot_be_read_is_named(text: str, message: str) -> None:
 class Library:
     """Answers searches with the document that they must find, unless told of another."""
 
-    def __init__(self, wrong: str | None = None) -> None:
+    def __init__(self, wrong: str | None = None, version: str = "9.5.3") -> None:
         self.vector = [0.6, 0.8]
         self.wrong = wrong
+        self.version = version
 
     def __call__(self, sent: Sent) -> tuple[int, Any]:
         if sent.path == "/":
-            return 200, {"version": {"number": "9.5.3"}}
+            return 200, {"version": {"number": self.version}}
         if sent.method == "DELETE" and "ignore_unavailable" not in sent.path:
             return 404, {"error": {"type": "resource_not_found_exception", "reason": "none"}}
         if sent.path.startswith("/_ingest/pipeline/_simulate"):
@@ -283,8 +289,11 @@ class Library:
         return 200, {"acknowledged": True}
 
 
-def run(cluster: RecordingCluster, way: str, **options: Any) -> list[Finding]:
-    return run_ways(MODELS, NANO, CORPUS, ways=[way], es_url=cluster.url, **options)[way]
+def run(
+    cluster: RecordingCluster, way: str, api_key: str | None = None, **options: Any
+) -> list[Finding]:
+    with connect(cluster.url, api_key) as client:
+        return run_way(client, MODELS, NANO, CORPUS, way, **options)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -292,9 +301,7 @@ def test_every_request_is_sent_as_it_is_written(way: str) -> None:
     with recording_cluster(Library()) as cluster:
         findings = run(cluster, way, api_key="c2VjcmV0")
     requests = committed(NANO, way)
-    assert cluster.sent[0].path == "/"
-    assert len(cluster.sent) == 1 + len(requests)
-    for sent, request in zip(cluster.sent[1:], requests, strict=True):
+    for sent, request in zip(cluster.sent, requests, strict=True):
         assert (sent.method, sent.path) == (request.method, f"/{request.path}")
         assert sent.authorization == "ApiKey c2VjcmV0"
         if request.is_bulk:
@@ -351,8 +358,7 @@ def test_a_wrong_document_is_shown_and_fails(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_search_that_finds_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ToolError, match="1 of 1"):
-        show({"classic": [Finding("index", "cats", "cat", None, None)]})
+    show({"classic": [Finding("index", "cats", "cat", None, None)]})
     assert re.search(r"cats +nothing +- +NO", capsys.readouterr().out)
 
 
@@ -360,9 +366,202 @@ def test_the_whole_verb_prints_its_table(capsys: pytest.CaptureFixture[str]) -> 
     with recording_cluster(Library()) as cluster:
         main(["small", "--es-url", cluster.url])
     shown = capsys.readouterr().out
-    # Four ways of five searches, and one more in classic and in semantic-text.
-    assert shown.count("yes") == 4 * 5 + 2
-    assert "jina-small-classic-32" in shown
+    # Three ways of five searches, and one more in classic and in semantic-text.
+    assert shown.count("yes") == 3 * 5 + 2
+    assert "jina-example-small-classic-32" in shown
+
+
+@pytest.mark.parametrize(
+    ("version", "foreign", "ways"),
+    [
+        ("8.15.0", False, ["classic", "dense-vector"]),
+        ("8.18.8", True, ["classic", "dense-vector"]),
+        ("8.19.0", False, [*WAYS]),
+        ("9.0.4", True, ["classic", "dense-vector"]),
+        ("9.1.0", False, [*WAYS]),
+        ("9.5.3", True, ["classic", "semantic-text", "dense-vector"]),
+        ("10.0.0", False, [*WAYS]),
+    ],
+)
+def test_only_what_the_cluster_can_do_is_run_unasked(
+    version: str, foreign: bool, ways: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert default_ways(Version(version), foreign=foreign) == ways
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == (1 if len(ways) < len(WAYS) else 0)
+    for way in set(WAYS) - {*ways}:
+        reason = "needs 8.19 or 9.1" if "semantic-text" not in ways else "`--way custom` runs it"
+        assert re.search(rf"{way} \([^)]*{reason}\)", shown)
+
+
+def test_a_serverless_cluster_has_everything() -> None:
+    """Its version number, 8.11, would leave nothing."""
+    said = {"version": {"number": "8.11.0", "build_flavor": "serverless"}}
+    with recording_cluster(lambda _: (200, said)) as cluster, connect(cluster.url) as client:
+        assert default_ways(version(client), foreign=False) == [*WAYS]
+
+
+def test_a_cluster_that_is_too_old_for_every_way_is_refused() -> None:
+    with pytest.raises(ToolError, match=r"8\.14\.3 is too old"):
+        default_ways(Version("8.14.3"), foreign=True)
+
+
+def test_a_version_that_is_not_told_is_said() -> None:
+    with (
+        recording_cluster() as cluster,
+        connect(cluster.url) as client,
+        pytest.raises(ToolError, match="does not say its version"),
+    ):
+        version(client)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_and_the_documentation_say_what_it_needs(way: str) -> None:
+    assert f"Elasticsearch {' and '.join(FIRST_RELEASES[way])} on" in re.sub(
+        r"\n# ", " ", asset(NANO, way).read_text()
+    )
+    page = (ROOT / "docs" / "elasticsearch.md").read_text()
+    needs = ", ".join(FIRST_RELEASES[way])
+    assert re.search(rf"^\| `{way}-nano.console` +\| {needs} +\|", page, re.MULTILINE)
+
+
+def test_a_way_that_is_asked_for_is_run_in_any_cluster() -> None:
+    with recording_cluster(Library()) as cluster:
+        main(["nano", "--es-url", cluster.url, "--way", "custom"])
+    assert any("custom" in sent.path for sent in cluster.sent)
+
+
+def test_what_was_found_is_shown_before_an_error_ends_the_verb(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    library = Library()
+
+    def full(sent: Sent) -> tuple[int, Any]:
+        wanted = "semantic" in sent.path and sent.method == "PUT"
+        return (429, refusal("rejected execution")) if wanted else library(sent)
+
+    with (
+        recording_cluster(full) as cluster,
+        pytest.raises(ToolError, match=r"semantic-text-nano.console:\d+: .* was answered 429"),
+    ):
+        main(["nano", "--es-url", cluster.url])
+    shown = capsys.readouterr().out
+    assert shown.count("yes") == 6
+    assert "jina-example-nano-classic-32" in shown
+
+
+@pytest.mark.parametrize("image", [None, "of-mine:1"])
+def test_there_is_an_engine_before_anything_is_fetched(
+    image: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a stopped engine would pass for a registry out of reach."""
+    done: list[str] = []
+
+    def pull(services: list[str]) -> None:
+        done.append("pull")
+        raise ToolError("as far as this test goes")
+
+    monkeypatch.setattr("tools.elastic.__main__.ensure_engine", lambda: done.append("engine"))
+    monkeypatch.setattr("tools.elastic.__main__.pull", pull)
+    if image:
+        monkeypatch.setenv("JINA_IMAGE", image)
+    with pytest.raises(ToolError, match="as far as"):
+        main(["--synthetic"])
+    assert done == ["engine", "pull"]
+
+
+# Who may ask, and whom.
+
+
+def authorizations(cluster: RecordingCluster) -> set[str | None]:
+    return {sent.authorization for sent in cluster.sent}
+
+
+def test_the_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no log of commands shows it."""
+    monkeypatch.setenv("ES_API_KEY", "c2VjcmV0")
+    with recording_cluster(Library()) as cluster:
+        main(["--es-url", cluster.url, "--way", "classic"])
+    assert authorizations(cluster) == {"ApiKey c2VjcmV0"}
+
+
+def test_a_key_that_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ES_API_KEY", "c2VjcmV0")
+    with recording_cluster(Library()) as cluster:
+        main(["--es-url", cluster.url, "--way", "classic", "--api-key", "YW5vdGhlcg=="])
+    assert authorizations(cluster) == {"ApiKey YW5vdGhlcg=="}
+
+
+def test_a_password_in_the_address_is_sent_and_never_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ES_API_KEY", raising=False)
+    with recording_cluster(Library()) as cluster:
+        address = cluster.url.replace("http://", "http://elastic:s3cret@")
+        main(["--es-url", address, "--way", "classic"])
+    assert f"Elasticsearch 9.5.3 at {cluster.url}" in capsys.readouterr().out
+    assert authorizations(cluster) == {"Basic ZWxhc3RpYzpzM2NyZXQ="}
+
+
+@pytest.mark.parametrize("address", ["elastic:s3cret@there", "http://elastic:s3cret@there"])
+def test_an_address_that_is_none_is_named_without_its_password(address: str) -> None:
+    with pytest.raises(ToolError, match="there") as raised, connect(address) as client:
+        send(client, REQUEST)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def certificate(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody trusts yet, with its key, in PEM."""
+    need(
+        pytestconfig,
+        "openssl",
+        available=shutil.which("openssl") is not None,
+        why="the command makes a certificate",
+    )
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-subj", "/CN=a test", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-days", "1", "-keyout", str(file), "-out", str(file)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return file
+
+
+def test_a_certificate_that_is_named_is_trusted(certificate: Path) -> None:
+    with recording_cluster(Library(), certificate=certificate) as cluster:
+        main(["--es-url", cluster.url, "--way", "classic", "--ca-certs", str(certificate)])
+    assert len(cluster.sent) > 10
+
+
+def test_a_certificate_of_an_unknown_authority_is_said(certificate: Path) -> None:
+    with (
+        recording_cluster(Library(), certificate=certificate) as cluster,
+        pytest.raises(ToolError, match=r"is not trusted: .*--ca-certs FILE") as raised,
+    ):
+        main(["--es-url", cluster.url])
+    assert "no Elasticsearch answers" not in str(raised.value)
+
+
+def test_a_server_without_tls_is_said() -> None:
+    with (
+        recording_cluster(Library()) as cluster,
+        pytest.raises(ToolError, match=r"does not speak TLS; is it http://"),
+    ):
+        main(["--es-url", cluster.url.replace("http:", "https:")])
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_file_without_certificates_is_named(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ca.crt"
+    if content:
+        file.write_text(content)
+    with pytest.raises(ToolError, match=r"ca\.crt holds no certificates"):
+        main(["--es-url", "https://127.0.0.1:9", "--ca-certs", str(file)])
 
 
 # What goes wrong.
@@ -539,7 +738,12 @@ def test_what_is_no_address_is_named() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--api-key", "k"], ["--server-url", "http://x"], ["--es-url", "http://x", "--kibana"]],
+    [
+        ["--api-key", "k"],
+        ["--ca-certs", "x.crt"],
+        ["--server-url", "http://x"],
+        ["--es-url", "http://x", "--kibana"],
+    ],
 )
 def test_options_that_do_not_belong_together_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -56,7 +56,7 @@ def test_a_good_engine_has_no_problems() -> None:
         (without(buildx=None), "docker has no buildx plugin"),
         (without(buildx=Version("0.7.1")), "the buildx plugin 0.7.1 is older than 0.8"),
         (without(compose=None), "docker has no compose plugin"),
-        (without(compose=Version("2.3.3")), "the compose plugin 2.3.3 is older than 2.17"),
+        (without(compose=Version("2.21.0")), "the compose plugin 2.21.0 is older than 2.22"),
     ],
 )
 def test_each_lack_is_said(found: Engine, said: str) -> None:

@@ -12,8 +12,17 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.runtimes import compiled_for
+from tools.cuda import cmake_flag
 from tools.errors import ToolError
-from tools.gpu import Device, parse_devices, parse_log, parse_processes, read_devices
+from tools.gpu import (
+    Device,
+    mib_on_devices,
+    parse_devices,
+    parse_log,
+    parse_processes,
+    read_devices,
+)
 
 MIB = 2**20
 
@@ -61,6 +70,20 @@ def test_a_log_of_a_gpu_is_read() -> None:
     assert found.model_mib == {"CPU_Mapped": 157.36, "CUDA0": 446.09}
     assert found.kv_mib == {"CUDA0": 3612.0}
     assert found.compute_mib == {"CUDA0": 298.75, "CUDA_Host": 71.01}
+
+
+def test_only_what_is_on_a_device_counts_as_there() -> None:
+    found = parse_log(GPU_LOG)
+    assert mib_on_devices(found.model_mib) == 446.09
+    assert mib_on_devices(found.compute_mib) == 298.75
+    assert mib_on_devices({"CUDA0": 1.0, "CUDA1": 2.0, "CUDA_Host": 4.0, "CPU": 8.0}) == 3.0
+    assert mib_on_devices(parse_log(CPU_LOG).model_mib) == 0
+
+
+def test_a_native_builds_flags_say_what_it_has_code_for() -> None:
+    flag = cmake_flag([75, 80, 90, 120])
+    assert compiled_for(f"-DGGML_CUDA=ON {flag} -DLLAMA=1") == {75, 80, 90, 120}
+    assert compiled_for(cmake_flag([90])) == {90}
 
 
 def test_a_partial_offload_is_seen() -> None:

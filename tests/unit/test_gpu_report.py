@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.wrong_server import WrongServer
-from tools.catalog import load_models
+from tools.catalog import ROOT, load_models
 from tools.errors import ToolError
 from tools.gpu import Device
 from tools.gpu_report import CLIENTS, Row, markdown
@@ -53,11 +53,18 @@ def test_a_request_that_fails_is_no_measurement() -> None:
 def test_the_table_is_markdown() -> None:
     device = Device("GPU-1", "NVIDIA H100", "570.1", "9.0", 80 * 10**9, 0)
     facts = {"cuda": "12.4", "commit": "0123456789abcdef", "origin": "fork"}
-    row = Row("nano Q8_0", 12345.6, (1.0, 20.0, 300.4), 1_230_000_000, 0.0123)
+    row = Row("nano Q8_0", 12345.6, (1.0, 20.0, 300.4), 1_230_000_000, 4_560_000_000, 0.0123)
     lines = markdown(device, Build(Path(), facts), [row]).splitlines()
     assert lines[0].startswith(
         "NVIDIA H100 (compute capability 9.0), driver 570.1, CUDA 12.4, llama.cpp 012345678 from "
         "origin fork, "
     )
-    assert lines[-1] == "| nano Q8_0 | 12346 | 1 | 20 | 300 | 1.23 GB | 12 ms |"
-    assert len(lines[2].split("|")) == len(lines[-1].split("|")) == len(CLIENTS) + 6
+    assert lines[-1] == "| nano Q8_0 | 12346 | 1 | 20 | 300 | 1.23 GB | 4.56 GB | 12 ms |"
+    assert len(lines[2].split("|")) == len(lines[-1].split("|")) == len(CLIENTS) + 7
+
+
+def test_the_documentation_has_the_tables_columns() -> None:
+    device = Device("GPU-1", "NVIDIA H100", "570.1", "9.0", 80 * 10**9, 0)
+    facts = {"cuda": "12.4", "commit": "0123456789abcdef", "origin": "fork"}
+    header = markdown(device, Build(Path(), facts), []).splitlines()[-2]
+    assert header in (ROOT / "docs" / "gpu.md").read_text().splitlines()

@@ -87,9 +87,9 @@ class Recorder:
 
 
 @cache
-def help_of(verb: str) -> str:
+def help_of(verb: str, *subcommand: str) -> str:
     """Return the help of what a verb runs with the options after `--`."""
-    recorder = Recorder(["--help"])
+    recorder = Recorder([*subcommand, "--help"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(noxfile, "python", lambda _: sys.executable)
         verbs()[verb].func(recorder)

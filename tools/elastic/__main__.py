@@ -11,55 +11,78 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+from elasticsearch import Elasticsearch
+from packaging.version import Version
 
 from tools.build import build_image
 from tools.catalog import ROOT, Model, Models, load_images, load_models
 from tools.console import progress, say, table
 from tools.corpus import Corpus, load_corpus
-from tools.elastic.assets import WAYS, asset, render, write
-from tools.elastic.boot import ELASTICSEARCH, KIBANA, boot, pull, remove
+from tools.elastic.assets import FIRST_RELEASES, WAYS, asset, render, works_with, write
+from tools.elastic.boot import ELASTICSEARCH, KIBANA, Booted, boot, pull, remove
 from tools.elastic.console_file import parse
-from tools.elastic.runner import Finding, apply, connect, version
+from tools.elastic.runner import Finding, address, apply, connect, version
+from tools.engine import ensure_engine
 from tools.errors import ToolError, run_verb
 from tools.fetch import fetch_model, models_dir
 from tools.origins import choose
 from tools.synthetic import ensure_synthetic
 
 
-def run_ways(
+def default_ways(version: Version | None, *, foreign: bool) -> list[str]:
+    """Return the ways for a cluster of a version, saying in one line what is left out, and why.
+
+    In a ``foreign`` cluster, one that was not booted here, `custom` is only run when asked for:
+    some releases of June 2026 end the node when its endpoint is called
+    (github.com/elastic/elasticsearch/issues/151873). Raises ToolError when no way is left.
+    """
+    ways = [way for way in WAYS if works_with(way, version)]
+    left_out = [
+        f"{way} (needs {' or '.join(FIRST_RELEASES[way])})" for way in WAYS if way not in ways
+    ]
+    if foreign and "custom" in ways:
+        ways.remove("custom")
+        left_out.append("custom (it ends the node on some releases; `--way custom` runs it)")
+    if left_out:
+        say(f"left out: {', '.join(left_out)}")
+    if not ways:
+        raise ToolError(f"Elasticsearch {version} is too old for every way")
+    return ways
+
+
+def run_way(
+    client: Elasticsearch,
     models: Models,
     model: Model,
     corpus: Corpus,
+    way: str,
     *,
-    ways: Sequence[str],
-    es_url: str,
-    api_key: str | None = None,
     server_url: str | None = None,
     server_key: str = "unused",
     lexical: bool = False,
-) -> dict[str, list[Finding]]:
-    """Send each way's console file to the cluster and return what its searches found."""
-    found = {}
-    with connect(es_url, api_key) as client:
-        say(f"Elasticsearch {version(client)} at {es_url}")
-        for way in ways:
-            text = render(
-                models,
-                model,
-                way,
-                corpus,
-                server_url=server_url,
-                server_key=server_key,
-                lexical=lexical,
-            )
-            requests = parse(text, asset(model, way).name)
-            with progress(len(requests), way, unit=" requests") as advance:
-                found[way] = apply(client, requests, advance)
-    return found
+) -> list[Finding]:
+    """Send a way's console file to the cluster and return what its searches found.
+
+    The keywords are those of ``render``; raises ToolError as ``apply`` does.
+    """
+    text = render(
+        models,
+        model,
+        way,
+        corpus,
+        server_url=server_url,
+        server_key=server_key,
+        lexical=lexical,
+    )
+    requests = parse(text, asset(model, way).name)
+    with progress(len(requests), way, unit=" requests") as advance:
+        return apply(client, requests, advance)
 
 
 def show(found: dict[str, list[Finding]]) -> None:
-    """Print every search with what it found; raises ToolError when one found the wrong one."""
+    """Print every search with what it found; nothing where nothing was searched."""
     rows = [
         (
             way,
@@ -72,12 +95,18 @@ def show(found: dict[str, list[Finding]]) -> None:
         for way, findings in found.items()
         for each in findings
     ]
-    say("")
-    table(rows, ("way", "index", "search", "found first", "score", "right"))
-    wrong = [each for findings in found.values() for each in findings if not each.right]
+    if rows:
+        say("")
+        table(rows, ("way", "index", "search", "found first", "score", "right"))
+
+
+def judge(found: dict[str, list[Finding]]) -> None:
+    """Raise ToolError when a search found another document than its own."""
+    findings = [each for of_way in found.values() for each in of_way]
+    wrong = [each for each in findings if not each.right]
     if wrong:
         raise ToolError(
-            f"{len(wrong)} of {len(rows)} searches did not find their document first, such as "
+            f"{len(wrong)} of {len(findings)} searches did not find their document first, such as "
             f"{wrong[0].search!r} in {wrong[0].index}, which must find {wrong[0].wanted}"
         )
 
@@ -90,7 +119,11 @@ def _parser(models: Models) -> argparse.ArgumentParser:
     )
     parser.add_argument("model", nargs="?", choices=sorted(models.models), default="nano")
     parser.add_argument(
-        "--way", action="append", choices=WAYS, help="a console file; default: all four"
+        "--way",
+        action="append",
+        choices=WAYS,
+        help="a console file; may be repeated; default: all that the cluster's version has, "
+        "without custom in a cluster of --es-url",
     )
     parser.add_argument(
         "--synthetic",
@@ -99,22 +132,75 @@ def _parser(models: Models) -> argparse.ArgumentParser:
     )
     parser.add_argument("--kibana", action="store_true", help="boot Kibana, too")
     parser.add_argument("--es-url", help="a running cluster, instead of booting one")
-    parser.add_argument("--api-key", help="its encoded API key")
+    parser.add_argument(
+        "--api-key",
+        help="its encoded API key; better in the variable ES_API_KEY, which is in no log",
+    )
+    parser.add_argument(
+        "--ca-certs", type=Path, metavar="FILE", help="the certificate of its authority, in PEM"
+    )
     parser.add_argument("--server-url", help="where that cluster finds the embedding server")
     parser.add_argument("--down", action="store_true", help="remove what this verb booted")
     parser.add_argument("--write", action="store_true", help="write the console files anew")
     return parser
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Boot or take a cluster, send the console files, print what was found."""
-    images, models, corpus = load_images(), load_models(), load_corpus()
-    parser = _parser(models)
+def _options(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line, refusing what does not belong together."""
     options = parser.parse_args(arguments)
-    if not options.es_url and (options.api_key or options.server_url):
-        parser.error("--api-key and --server-url are for a cluster of --es-url")
+    if not options.es_url and (options.api_key or options.ca_certs or options.server_url):
+        parser.error("--api-key, --ca-certs and --server-url are for a cluster of --es-url")
     if options.es_url and options.kibana:
         parser.error("--kibana boots one for the Elasticsearch that is booted here, not --es-url's")
+    return options
+
+
+def _boot(models: Models, model: Model, *, synthetic: bool, kibana: bool) -> Booted:
+    """Boot Elasticsearch beside the embedding server, after fetching and building what it takes."""
+    ensure_engine()
+    pull([ELASTICSEARCH, KIBANA] if kibana else [ELASTICSEARCH])
+    images = load_images()
+    image = os.environ.get("JINA_IMAGE") or build_image(images, images.images["cpu"], choose([]))
+    file = (
+        ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
+        if synthetic
+        else fetch_model(models, model.name, models.default_quantisation)
+    )
+    return boot(model, file, image, synthetic=synthetic, kibana=kibana)
+
+
+def _search(models: Models, corpus: Corpus, es_url: str, options: argparse.Namespace) -> None:
+    """Run the ways in the cluster at ``es_url``, print what was found and judge it."""
+    foreign = bool(options.es_url)
+    # What is booted here wants no key, and a person's own is none of its business.
+    api_key = options.api_key or os.environ.get("ES_API_KEY") if foreign else None
+    found: dict[str, list[Finding]] = {}
+    with connect(es_url, api_key, options.ca_certs) as client:
+        release = version(client)
+        say(f"Elasticsearch {release or 'serverless'} at {address(client)}")
+        try:
+            for way in options.way or default_ways(release, foreign=foreign):
+                found[way] = run_way(
+                    client,
+                    models,
+                    models.models[options.model],
+                    corpus,
+                    way,
+                    server_url=options.server_url,
+                    # What the server is started with, too; it may be several.
+                    server_key=os.environ.get("LLAMA_API_KEY", "").partition(",")[0] or "unused",
+                    lexical=options.synthetic,
+                )
+        finally:
+            # What was found before a way failed is worth as much as before.
+            show(found)
+    judge(found)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Boot or take a cluster, send the console files, print what was found."""
+    models, corpus = load_models(), load_corpus()
+    options = _options(_parser(models), arguments)
     if options.write:
         for path in write(models, corpus):
             say(f"wrote {path.relative_to(ROOT)}")
@@ -123,38 +209,17 @@ def main(arguments: Sequence[str]) -> None:
         remove()
         say("stopped and removed")
         return
-
-    model = models.models[options.model]
-    es_url, kibana_url = options.es_url, None
-    if es_url is None:
-        pull([ELASTICSEARCH, KIBANA] if options.kibana else [ELASTICSEARCH])
-        image = os.environ.get("JINA_IMAGE") or build_image(
-            images, images.images["cpu"], choose([])
-        )
-        file = (
-            ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
-            if options.synthetic
-            else fetch_model(models, model.name, models.default_quantisation)
-        )
-        booted = boot(model, file, image, synthetic=options.synthetic, kibana=options.kibana)
-        es_url, kibana_url = booted.es_url, booted.kibana_url
-    found = run_ways(
-        models,
-        model,
-        corpus,
-        ways=options.way or WAYS,
-        es_url=es_url,
-        api_key=options.api_key,
-        server_url=options.server_url,
-        # What the server is started with, too; it may be several.
-        server_key=os.environ.get("LLAMA_API_KEY", "").partition(",")[0] or "unused",
-        lexical=options.synthetic,
+    if options.es_url:
+        _search(models, corpus, options.es_url, options)
+        return
+    booted = _boot(
+        models, models.models[options.model], synthetic=options.synthetic, kibana=options.kibana
     )
-    show(found)
-    if kibana_url:
-        say(f"\nthe files of compose/elasticsearch go into {kibana_url}/app/dev_tools#/console")
-    if not options.es_url:
-        say("\nleft running; `nox -s elastic -- --down` removes it")
+    _search(models, corpus, booted.es_url, options)
+    if booted.kibana_url:
+        console = f"{booted.kibana_url}/app/dev_tools#/console"
+        say(f"\nthe files of compose/elasticsearch go into {console}")
+    say("\nleft running; `nox -s elastic -- --down` removes it")
 
 
 if __name__ == "__main__":

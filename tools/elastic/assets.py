@@ -11,14 +11,23 @@ import json
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from packaging.version import Version
 
 from tools.catalog import ROOT, Model, Models
 from tools.corpus import Corpus
 
 ASSETS = ROOT / "compose" / "elasticsearch"
 
+#: The first releases of Elasticsearch 8 and 9 that have what a way needs.
+FIRST_RELEASES = {
+    "classic": ("8.15", "9.0"),
+    "semantic-text": ("8.19", "9.1"),
+    "dense-vector": ("8.15", "9.0"),
+    "custom": ("8.19", "9.1"),
+}
+
 #: The ways, in the order in which the documentation tells them.
-WAYS = ("classic", "semantic-text", "dense-vector", "custom")
+WAYS = tuple(FIRST_RELEASES)
 
 #: Where a service of compose answers on its network.
 _PORT = 8080
@@ -27,6 +36,14 @@ _PORT = 8080
 def asset(model: Model, way: str) -> Path:
     """Return the committed console file of a model and a way."""
     return ASSETS / f"{way}-{model.name}.console"
+
+
+def works_with(way: str, version: Version | None) -> bool:
+    """Say whether a release of Elasticsearch has what a way needs; None is a serverless one."""
+    if version is None:
+        return True
+    eight, nine = map(Version, FIRST_RELEASES[way])
+    return version >= (nine if version.major >= nine.major else eight)
 
 
 def compose_url(model: Model) -> str:
@@ -60,6 +77,7 @@ def render(
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     text = environment.get_template(f"{way}.j2").render(
         model=model,
+        needs=" and ".join(FIRST_RELEASES[way]),
         server_url=(server_url or compose_url(model)).rstrip("/"),
         server_key=server_key,
         query_prefix=models.query_prefix,

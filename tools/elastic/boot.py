@@ -14,7 +14,7 @@ from tools.catalog import ROOT, Model
 from tools.console import say
 from tools.docker_client import docker_client, run_docker
 from tools.errors import ToolError
-from tools.stack import down, model_environment, up, wait_until_healthy
+from tools.stack import down, model_environment, up, up_failure, wait_until_healthy
 
 COMPOSE_FILE = ROOT / "compose" / "elasticsearch" / "compose.yaml"
 
@@ -76,7 +76,7 @@ def boot(model: Model, file: Path, image: str, *, synthetic: bool, kibana: bool)
         command = [*client.docker_compose_cmd[1:], "up", "--detach", "--pull", "never", KIBANA]
         started = run_docker(command, environment=environment, timeout=120)
         if started.returncode != 0:
-            raise ToolError(f"Kibana did not start:\n{started.stderr.strip()}")
+            raise up_failure(started.stderr, environment)
         say("starting Kibana, which takes a minute")
         wait_until_healthy(client, client.compose.ps([KIBANA], all=True)[0])
     return Booted(_url(client, ELASTICSEARCH), _url(client, KIBANA) if kibana else None)

@@ -72,7 +72,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (
         r"is unauthorized for (?:API key|user)",
         "the key may not do this: it needs the cluster privileges manage_inference and "
-        "manage_ingest_pipelines, and all privileges on the indices jina-*",
+        "manage_ingest_pipelines, and all privileges on the indices jina-example-*",
     ),
     (
         r"compatible-with|media_type_header_exception",

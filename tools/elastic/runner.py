@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import copy
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from elasticsearch import (
     ApiError,
     ConnectionTimeout,
     Elasticsearch,
+    SSLError,
     TransportError,
     UnsupportedProductError,
 )
 from elasticsearch import ConnectionError as NoConnection
+from packaging.version import Version
 
 from tools.elastic.console_file import Request
 from tools.elastic.reasons import explain
+from tools.engine import parse_version
 from tools.errors import ToolError
 
 #: Seconds for one request: Elasticsearch itself tries an endpoint that it cannot reach for 30.
@@ -41,25 +46,54 @@ class Finding:
 
 
 @contextmanager
-def connect(url: str, api_key: str | None = None) -> Iterator[Elasticsearch]:
+def connect(
+    url: str, api_key: str | None = None, ca_certs: Path | None = None
+) -> Iterator[Elasticsearch]:
     """Yield a client for the cluster at ``url``; ``api_key`` is an encoded API key.
 
-    Raises ToolError when no Elasticsearch answers there.
+    ``ca_certs`` is a file of the certificates to trust, in PEM; without one, those that the
+    client brings are. Raises ToolError for what is no address and no such file; nothing is sent
+    yet.
     """
+    trusted = None if ca_certs is None else _read_certificates(ca_certs)
     try:
         client = Elasticsearch(
-            url, api_key=api_key, request_timeout=_REQUEST_SECONDS, max_retries=0
+            url,
+            api_key=api_key,
+            ssl_context=trusted,
+            request_timeout=_REQUEST_SECONDS,
+            max_retries=0,
         )
     except ValueError as error:
-        raise ToolError(f"{url} is not an address of Elasticsearch: {error}") from None
+        # Without what may be a password.
+        shown = url.rpartition("@")[2]
+        raise ToolError(f"{shown} is not an address of Elasticsearch: {error}") from None
     with client:
         yield client
 
 
-def version(client: Elasticsearch) -> str:
-    """Return the version of the cluster; raises ToolError as ``send`` does."""
+def _read_certificates(file: Path) -> ssl.SSLContext:
+    """Return a context that trusts what ``file`` holds; raises ToolError where that is nothing."""
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:  # ssl.SSLError is one, too
+        raise ToolError(f"{file} holds no certificates in PEM: {error}") from None
+
+
+def version(client: Elasticsearch) -> Version | None:
+    """Return the release of the cluster; None for a serverless one, which has no releases.
+
+    Raises ToolError as ``send`` does.
+    """
     answer = send(client, Request("GET", "/", None, {}, "the first request"))
-    return str(answer.get("version", {}).get("number", "unknown"))
+    said = answer.get("version", {})
+    if said.get("build_flavor") == "serverless":
+        # The number that it gives, 8.11, is there for old clients only.
+        return None
+    number = parse_version(str(said.get("number")))
+    if number is None:
+        raise ToolError(f"{address(client)} does not say its version")
+    return number
 
 
 def apply(
@@ -109,32 +143,48 @@ def send(client: Elasticsearch, request: Request) -> dict[str, Any]:
     try:
         response = client.perform_request(request.method, path, headers=headers, body=request.body)
     except UnsupportedProductError:
-        raise ToolError(f"{_address(client)} answers, but it is not Elasticsearch") from None
+        raise ToolError(f"{address(client)} answers, but it is not Elasticsearch") from None
     except ApiError as error:
         if error.meta.status == 404 and "x-elastic-product" not in error.meta.headers:
-            raise ToolError(f"{_address(client)} answers, but it is not Elasticsearch") from None
+            raise ToolError(f"{address(client)} answers, but it is not Elasticsearch") from None
         if request.method == "DELETE" and error.meta.status == 404:
             return {}
         raise explain(request, error.meta.status, error.body) from None
-    except ConnectionTimeout:
-        raise ToolError(
-            f"{request.where}: {request.method} {request.path}: no answer within "
-            f"{_REQUEST_SECONDS} seconds"
-        ) from None
-    except NoConnection as error:
-        raise ToolError(
-            f"no Elasticsearch answers at {_address(client)}: {error.message}"
-        ) from None
     except TransportError as error:
-        raise ToolError(f"{_address(client)}: {error.message}") from None
+        raise _no_answer(address(client), request, error) from None
     answer = dict(response.body)
     if failure := _failure(answer):
         raise explain(request, 200, failure)
     return answer
 
 
-def _address(client: Elasticsearch) -> str:
+def address(client: Elasticsearch) -> str:
+    """Return where the client sends requests, without a user and a password."""
     return str(next(iter(client.transport.node_pool.all())).base_url)
+
+
+def _no_answer(where: str, request: Request, error: TransportError) -> ToolError:
+    """Return the error to raise where nothing came back, or nothing that can be read."""
+    match error:
+        case ConnectionTimeout():
+            what = f"{request.where}: {request.method} {request.path}"
+            return ToolError(f"{what}: no answer within {_REQUEST_SECONDS} seconds")
+        case SSLError():
+            return _tls_failure(where, error.message)
+        case NoConnection():
+            return ToolError(f"no Elasticsearch answers at {where}: {error.message}")
+    return ToolError(f"{where}: {error.message}")
+
+
+def _tls_failure(where: str, said: str) -> ToolError:
+    """Return the error for a handshake that failed; ``said`` is OpenSSL's own text."""
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return ToolError(
+            f"the certificate of {where} is not trusted: name its authority's with --ca-certs FILE "
+            "(the one that Elasticsearch makes for itself is config/certs/http_ca.crt), and use a "
+            f"host name that the certificate is for\n{said}"
+        )
+    return ToolError(f"{where} does not speak TLS; is it http:// instead of https://?\n{said}")
 
 
 def _failure(answer: dict[str, Any]) -> Any:
