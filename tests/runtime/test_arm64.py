@@ -23,6 +23,8 @@ from tests.support.containers import (
     wait_for_health,
     with_model,
 )
+from tests.support.cpu_variants import VARIANTS as CPU_VARIANTS
+from tests.support.cpu_variants import library, platform_of_machine
 from tests.support.emulation import emulated, runs
 from tests.support.requirements import need
 from tests.support.vectors import cosine
@@ -36,19 +38,9 @@ from tools.tags import local_name
 IMAGES, MODELS = load_images(), load_models()
 ARM64 = "linux/arm64"
 
-#: Those that ggml/src/CMakeLists.txt builds for ARM on Linux, worst first.
-VARIANTS = (
-    "armv8.0_1",
-    "armv8.2_1",
-    "armv8.2_2",
-    "armv8.2_3",
-    "armv8.6_1",
-    "armv8.6_2",
-    "armv9.2_1",
-    "armv9.2_2",
-)
+VARIANTS = CPU_VARIANTS[ARM64]
 #: An ARM machine runs it as the CPU that it is.
-EMULATED = platform.machine() not in ("aarch64", "arm64")
+EMULATED = platform_of_machine(platform.machine()) != ARM64
 #: What QEMU calls a CPU, and the variants that the server may pick on it: the first 64-bit
 #: generation (Raspberry Pi 3), that of most clouds' first ARM servers, and all that QEMU knows.
 CPUS = (
@@ -90,7 +82,7 @@ def test_it_is_for_arm64_and_so_are_its_packages(arm64: str) -> None:
 def test_the_variants_for_arm_are_shipped(arm64: str) -> None:
     listing = docker("run", "--rm", "--platform", ARM64, "--entrypoint", "/bin/ls", arm64, "/app")
     shipped = {name for name in listing.split() if name.startswith("libggml-cpu")}
-    assert shipped == {f"libggml-cpu-{variant}.so" for variant in VARIANTS}
+    assert shipped == {library(variant) for variant in VARIANTS}
 
 
 @pytest.mark.parametrize("model", sorted(MODELS.models))
