@@ -15,7 +15,16 @@ from tools.catalog import Images, SourceOrigin
 from tools.console import loud, say, table
 from tools.docker_client import run_docker, show_docker
 from tools.errors import ToolError
-from tools.oci import DOCKER_MANIFEST, MANIFEST, Blob, compressed_size, image_index, platform_of
+from tools.oci import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEX,
+    MANIFEST,
+    Blob,
+    compressed_size,
+    image_index,
+    platform_of,
+)
 from tools.packages import installed_packages
 from tools.provenance import PREDICATE_TYPE as PROVENANCE
 from tools.provenance import provenance
@@ -27,6 +36,7 @@ from tools.suites import SUITES, run_suites
 from tools.tags import (
     NO_PATCHES,
     PATCHES_LABEL,
+    REVISION_LABEL,
     SOURCE_ORIGIN_LABEL,
     VERSION_LABEL,
     index_annotations,
@@ -76,7 +86,10 @@ def publish(
             target.put_manifest(each.attestation.manifest)
         target.put_manifest(index)
         for tag in wanted:
-            set_name(target, tag, index)
+            # Asked again: since the tests began, another release may have come, and a registry
+            # sets a tag whatever it means.
+            if must_set(tag, release, index, target):
+                set_name(target, tag, index)
     else:
         say(f"{release.image.name} is published already")
     report(release, pushed, index, repository)
@@ -96,17 +109,37 @@ def push(built: Built, release: Release, images: Images, target: Registry) -> Pu
         run_docker(["image", "rm", "--no-prune", candidate], timeout=60)
     if sent.returncode != 0:
         raise push_failure(sent.stderr, target.repository)
-    manifest = target.manifest(built.candidate_tag)
-    if manifest is None:
+    found = target.manifest(built.candidate_tag)
+    if found is None:
         raise ToolError(f"{target.repository.host} took {candidate} and does not have it")
-    if manifest.media_type not in (MANIFEST, DOCKER_MANIFEST):
-        raise ToolError(
-            f"the engine pushed a {manifest.media_type} for {built.reference}, not the manifest of "
-            "one image; build it with `nox -s build`, which adds nothing to it"
-        )
-    if manifest.json["config"]["digest"] != built.id:
-        raise ToolError(f"{candidate} is not {built.id}: somebody else writes that tag")
+    manifest = image_manifest(found, built, target)
     return Pushed(built, manifest, describe(built, manifest.digest, release, images))
+
+
+def image_manifest(found: Blob, built: Built, target: Registry) -> Blob:
+    """Return the manifest of one platform's image, from what `docker push` stored of it.
+
+    An image's id is its configuration's digest in the engine's classic image store; in
+    containerd's it is the digest of its manifest, or of an index with that manifest
+    (https://github.com/docker/cli/issues/5526). Raises ToolError when that image is not there.
+    """
+    manifests: list[Blob | None] = [found]
+    if found.media_type in (INDEX, DOCKER_INDEX):
+        wanted = platform_of(built.platform).items()
+        manifests = [
+            target.manifest(each["digest"])
+            for each in found.json["manifests"]
+            if wanted <= each.get("platform", {}).items()
+        ]
+    for manifest in manifests:
+        if manifest is None or manifest.media_type not in (MANIFEST, DOCKER_MANIFEST):
+            continue
+        if built.id in (found.digest, manifest.digest, manifest.json["config"]["digest"]):
+            return manifest
+    raise ToolError(
+        f"{target.repository}:{built.candidate_tag} is {found.digest} ({found.media_type}), which "
+        f"is not {built.reference} for {built.platform} ({built.id}): somebody else writes that tag"
+    )
 
 
 def push_failure(said: str, repository: Repository) -> ToolError:
@@ -155,39 +188,48 @@ def _source(images: Images, name: str) -> SourceOrigin:
 
 
 def names_to_set(release: Release, index: Blob, target: Registry) -> list[str]:
-    """Return the tags that do not mean ``index`` yet and shall: the fixed ones first.
+    """Return the tags that do not mean ``index`` yet and shall, in the order to set them."""
+    return [tag for tag in release.names.all if must_set(tag, release, index, target)]
 
-    Raises ToolError when a fixed tag means something else, or a moving one something that is
-    not ours. A moving tag that means a newer version is left there.
+
+def must_set(tag: str, release: Release, index: Blob, target: Registry) -> bool:
+    """Whether a tag of the release does not mean ``index`` yet and shall, as the registry is now.
+
+    A moving tag that means a newer version, and a commit's that means another build of that
+    commit, is left there, which is said loudly. Raises ToolError when another tag that never
+    changes means something else, or a moving one something that is not ours.
     """
-    wanted = []
-    for tag in release.names.fixed:
-        found = target.manifest(tag)
-        if found is None:
-            wanted.append(tag)
-        elif found.digest != index.digest:
-            raise ToolError(
-                f"{target.repository}:{tag} is there already with other content "
-                f"({found.digest}, not {index.digest}); it never changes, so give this tree a "
-                "version of its own"
-            )
-    version = release.built[0].labels[VERSION_LABEL]
-    for tag in release.names.moving:
-        found = target.manifest(tag)
-        if found is None:
-            wanted.append(tag)
-        elif found.digest != index.digest:
-            current = found.json.get("annotations", {}).get(VERSION_LABEL)
-            if current is None:
-                raise ToolError(
-                    f"{target.repository}:{tag} means something that was not published by this "
-                    f"project ({found.digest}); remove that tag first"
-                )
-            if is_newer(version, current):
-                wanted.append(tag)
-            else:
-                loud(f"{tag} stays at version {current}, which is not older than {version}")
-    return wanted
+    found = target.manifest(tag)
+    if found is None:
+        return True
+    if found.digest == index.digest:
+        return False
+    labels = release.built[0].labels
+    said = found.json.get("annotations", {})
+    if tag in release.names.moving:
+        return _moves(tag, found, labels[VERSION_LABEL], target.repository)
+    if tag in release.names.of_commit and said.get(REVISION_LABEL) == labels[REVISION_LABEL]:
+        loud(f"{tag} stays version {said.get(VERSION_LABEL)}, the first published of that commit")
+        return False
+    raise ToolError(
+        f"{target.repository}:{tag} is there already with other content "
+        f"({found.digest}, not {index.digest}); it never changes, so give this tree a "
+        "version of its own"
+    )
+
+
+def _moves(tag: str, found: Blob, version: str, repository: Repository) -> bool:
+    """Whether a moving tag that means ``found`` goes forward to ``version``."""
+    current = found.json.get("annotations", {}).get(VERSION_LABEL)
+    if current is None:
+        raise ToolError(
+            f"{repository}:{tag} means something that was not published by this "
+            f"project ({found.digest}); remove that tag first"
+        )
+    if not is_newer(version, current):
+        loud(f"{tag} stays at version {current}, which is not older than {version}")
+        return False
+    return True
 
 
 def verify(reference: str, built: Built, release: Release, suites: Sequence[str]) -> None:
@@ -255,4 +297,4 @@ def report(release: Release, pushed: Sequence[Pushed], index: Blob, repository: 
         ],
         header=["platform", "compressed MB", "digest"],
     )
-    say(f"names: {', '.join([*release.names.fixed, *release.names.moving])}")
+    say(f"names: {', '.join(release.names.all)}")

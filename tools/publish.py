@@ -37,6 +37,7 @@ def show_plan(release: Release, repository: Repository) -> None:
         steps.append(["test", f"the digest of {built.platform}", what])
     steps.append(["index", "without a name", "all platforms, each with SBOM and provenance"])
     steps += [["name", tag, "never changes"] for tag in release.names.fixed]
+    steps += [["name", tag, "unless that commit has it"] for tag in release.names.of_commit]
     steps += [["name", tag, "moves forward"] for tag in release.names.moving]
     say(f"{release.image.name} to {repository}:")
     table(steps, header=["step", "what", "how"])

@@ -77,10 +77,20 @@ class Revision:
 
 @dataclass(frozen=True)
 class Names:
-    """The tags of a published image: ``fixed`` ones never change, ``moving`` ones go forward."""
+    """The tags of a published image.
+
+    ``fixed`` ones never change. Those ``of_commit`` stay with what was published first of a
+    commit: its pre-release and its release have different labels. ``moving`` ones go forward.
+    """
 
     fixed: tuple[str, ...]
+    of_commit: tuple[str, ...]
     moving: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every one, in the order in which they are set."""
+        return (*self.fixed, *self.of_commit, *self.moving)
 
 
 @dataclass(frozen=True)
@@ -150,16 +160,17 @@ def names(image: str, revision: Revision, *, fallback: bool, tested: bool = True
     """Return the tags under which the image flavour ``image`` is published.
 
     Only a release whose inputs are all from their first origins, and of which every platform was
-    ``tested``, moves the short tags. A commit's own tag is for the first origins, too: an image
-    from ``fallback`` ones is not what others would get from that commit.
+    ``tested``, moves the short tags. A commit's own tag is for such images, too: one from
+    ``fallback`` origins is not what others would get from that commit, and an untested one would
+    keep the tag from one that is tested later.
     """
     version = published_version(revision, fallback=fallback)
     major, minor, _, release, _ = _order(version)
-    fixed = [f"{version}-{image}"]
-    if not fallback:
-        fixed.append(f"sha-{revision.commit}-{image}")
-    moving = [f"{major}.{minor}-{image}", image] if release and not fallback and tested else []
-    return Names(tuple(fixed), tuple(moving))
+    fixed = (f"{version}-{image}",)
+    if fallback or not tested:
+        return Names(fixed, (), ())
+    moving = (f"{major}.{minor}-{image}", image) if release else ()
+    return Names(fixed, (f"sha-{revision.commit}-{image}",), moving)
 
 
 def is_fallback(images: Images, labels: Mapping[str, str]) -> bool:

@@ -221,7 +221,7 @@ def test_two_platforms_share_an_index_and_an_untested_one_keeps_the_short_names_
         publish(allowed, IMAGES, target, [QUICK])
     finally:
         docker("image", "rm", "--no-prune", name)
-    assert sorted(named(target)) == sorted(FIXED)
+    assert sorted(named(target)) == ["1.2.3-cpu"]
     reference = f"{target.repository}:1.2.3-cpu"
     assert sorted(inspected(reference, "SBOM")) == ["linux/amd64", "linux/riscv64"]
     assert sorted(inspected(reference, "Provenance")) == ["linux/amd64", "linux/riscv64"]
@@ -281,6 +281,42 @@ def test_a_version_never_changes_and_short_names_only_move_forward(
     with pytest.raises(ToolError, match=r"1\.2\.3-cpu is there already with other content"):
         publish(release_of(other, again), IMAGES, target, [QUICK])
     assert named(target) == found
+
+
+def test_a_release_follows_its_candidate_on_one_commit(
+    released: Callable[[str], Built], target: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = Revision(COMMIT, "v1.2.3-rc.1")
+    first = publish(release_of(released("1.2.3-rc.1"), candidate), IMAGES, target, [QUICK])
+    release = release_of(released("1.2.3"))
+    second = publish(release, IMAGES, target, [QUICK])
+    of_commit = f"sha-{COMMIT}-cpu"
+    assert named(target) == {
+        "1.2.3-rc.1-cpu": first,
+        of_commit: first,
+        **dict.fromkeys(["1.2.3-cpu", *MOVING], second),
+    }
+    assert f"{of_commit} stays version 1.2.3-rc.1" in capsys.readouterr().err
+
+    assert publish(release, IMAGES, target, [FAILING]) == second
+    assert "cpu is published already" in capsys.readouterr().out
+
+
+def test_a_newer_release_that_came_meanwhile_keeps_the_short_names(
+    released: Callable[[str], Built], target: Registry, front: Gate
+) -> None:
+    newer = release_of(released("1.3.0"), Revision("b" * 40, "v1.3.0"))
+    digests = []
+
+    def overtake() -> None:
+        front.open()
+        digests.append(publish(newer, IMAGES, target, [QUICK]))
+
+    front.at("1.2.3-cpu", overtake)
+    older = publish(release_of(released("1.2.3")), IMAGES, target, [QUICK])
+    found = named(target)
+    assert found["1.2.3-cpu"] == found["1.2-cpu"] == older
+    assert [found["cpu"], found["1.3-cpu"]] == 2 * digests
 
 
 def test_a_short_name_of_somebody_else_is_not_taken(

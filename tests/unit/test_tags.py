@@ -112,7 +112,7 @@ def test_an_image_with_cuda_says_what_code_is_in_it_and_under_which_terms() -> N
 
 def test_a_release_has_its_own_tags_and_moves_the_short_ones() -> None:
     assert names("cpu", RELEASE, fallback=False) == Names(
-        fixed=("1.2.3-cpu", f"sha-{COMMIT}-cpu"), moving=("1.2-cpu", "cpu")
+        fixed=("1.2.3-cpu",), of_commit=(f"sha-{COMMIT}-cpu",), moving=("1.2-cpu", "cpu")
     )
 
 
@@ -120,7 +120,7 @@ def test_a_release_has_its_own_tags_and_moves_the_short_ones() -> None:
 def test_pre_releases_and_development_versions_move_nothing(tag: str) -> None:
     revision = Revision(COMMIT, tag)
     assert names("cuda", revision, fallback=False) == Names(
-        fixed=(f"{revision.version}-cuda", f"sha-{COMMIT}-cuda"), moving=()
+        fixed=(f"{revision.version}-cuda",), of_commit=(f"sha-{COMMIT}-cuda",), moving=()
     )
 
 
@@ -133,11 +133,16 @@ def test_pre_releases_and_development_versions_move_nothing(tag: str) -> None:
     ],
 )
 def test_fallback_origins_leave_every_name_of_the_commit_alone(tag: str, name: str) -> None:
-    assert names("cpu", Revision(COMMIT, tag), fallback=True) == Names(fixed=(name,), moving=())
+    assert names("cpu", Revision(COMMIT, tag), fallback=True) == Names((name,), (), ())
 
 
-def test_an_untested_platform_moves_nothing() -> None:
-    assert names("cpu", RELEASE, fallback=False, tested=False).moving == ()
+def test_an_untested_platform_gets_its_version_only() -> None:
+    assert names("cpu", RELEASE, fallback=False, tested=False) == Names(("1.2.3-cpu",), (), ())
+
+
+def test_the_short_names_are_the_last() -> None:
+    found = names("cpu", RELEASE, fallback=False)
+    assert found.all == ("1.2.3-cpu", f"sha-{COMMIT}-cpu", "1.2-cpu", "cpu")
 
 
 def test_versions_are_compared_as_numbers_and_pre_releases_come_first() -> None:
