@@ -32,7 +32,7 @@ from tools.registry import Registry, Repository
 from tools.release import Built, Release
 from tools.sbom import PREDICATE_TYPE as SBOM
 from tools.sbom import sbom
-from tools.suites import SUITES, run_suites
+from tools.suites import SUITES, is_emulated, run_suites
 from tools.tags import (
     NO_PATCHES,
     PATCHES_LABEL,
@@ -247,7 +247,7 @@ def verify(reference: str, built: Built, release: Release, suites: Sequence[str]
             loud(f"{built.platform} goes untested, as --allow-untested says; short tags stay put")
             return
         _must_run(reference, built.platform)
-        run_suites(reference, suites)
+        run_suites(reference, suites, emulated=is_emulated(built.platform))
     finally:
         run_docker(["image", "rm", "--no-prune", reference], timeout=60)
 

@@ -19,8 +19,9 @@ from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDi
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 import tools.publish
-from tests.publish.conftest import COMMIT, Label
+from tests.publish.conftest import COMMIT, Label, release_labels
 from tests.support.containers import docker
+from tests.support.emulation import ARM64, arm64_image
 from tests.support.gate import Gate
 from tests.support.publish_run import command
 from tests.support.registry import PASSWORD, USER, LocalRegistry, local_registry
@@ -227,6 +228,31 @@ def test_two_platforms_share_an_index_and_an_untested_one_keeps_the_short_names_
     assert sorted(inspected(reference, "Provenance")) == ["linux/amd64", "linux/riscv64"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_both_real_platforms_share_an_index(
+    labelled: Label, target: Registry, pytestconfig: pytest.Config
+) -> None:
+    """Of the second one, too, what comes back is run: natively, or by QEMU."""
+    with arm64_image(pytestconfig) as arm64:
+        labels = release_labels("1.2.3")
+        both = (labelled(labels), labelled(labels, arm64, ARM64))
+        publish(plan_release(CPU, both, IMAGES, RELEASE), IMAGES, target, [QUICK])
+    assert sorted(named(target)) == sorted([*FIXED, *MOVING])
+    index = target.manifest("cpu")
+    assert index is not None
+    described = [each["platform"]["architecture"] for each in index.json["manifests"]]
+    assert described == ["amd64", "arm64", "unknown", "unknown"]
+    assert index.json["annotations"][VERSION_LABEL] == "1.2.3"
+    reference = f"{target.repository}:cpu"
+    assert sorted(inspected(reference, "SBOM")) == [each.platform for each in both]
+    for built in both:
+        docker("pull", "--quiet", "--platform", built.platform, reference)
+        pulled = find_built([reference], built.platform, "cpu")
+        docker("image", "rm", "--no-prune", reference)
+        assert pulled.id == built.id
+
+
 def test_a_deploying_user_pulls_and_serves(
     released: Callable[[str], Built], target: Registry, tmp_path: Path
 ) -> None:
@@ -345,10 +371,10 @@ def test_a_failed_suite_names_nothing(
 def test_a_suite_that_lacks_its_engine_fails_instead_of_skipping(
     released: Callable[[str], Built], target: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_an_engine(image: str, suites: list[str]) -> None:
+    def without_an_engine(image: str, suites: list[str], *, emulated: bool) -> None:
         with monkeypatch.context() as patch:
             patch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-            run_suites(image, suites)
+            run_suites(image, suites, emulated=emulated)
 
     run_suites = tools.promote.run_suites
     monkeypatch.setattr(tools.promote, "run_suites", without_an_engine)
