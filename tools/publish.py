@@ -75,17 +75,18 @@ def main(arguments: Sequence[str]) -> None:
         help="let a platform that cannot run here go untested; the short tags do not move",
     )
     parser.add_argument(
-        "--digest-to",
+        "--outputs-to",
         type=Path,
         metavar="FILE",
-        help="append digest=DIGEST of the one image, as GitHub's steps hand on their outputs",
+        help="append repository=NAME and digest=DIGEST of the one image, as GitHub's steps hand "
+        "on their outputs",
     )
     options = parser.parse_args(arguments)
     for name in options.image:
         if name not in images.images:
             raise ToolError(f"there is no image {name}; there are {', '.join(images.images)}")
-    if options.digest_to and len(options.image) != 1:
-        raise ToolError("--digest-to takes the digest of one image; name which")
+    if options.outputs_to and len(options.image) != 1:
+        raise ToolError("--outputs-to takes the digest of one image; name which")
     if not options.repository:
         raise ToolError(
             "name the repository: --repository ghcr.io/OWNER/jina-embeddings-v5, or the variable "
@@ -119,9 +120,9 @@ def main(arguments: Sequence[str]) -> None:
     with registry(repository) as target:
         for release in releases:
             digest = publish(release, images, target)
-            if options.digest_to:
-                with options.digest_to.open("a", encoding="utf-8") as file:
-                    file.write(f"digest={digest}\n")
+            if options.outputs_to:
+                with options.outputs_to.open("a", encoding="utf-8") as file:
+                    file.write(f"repository={repository}\ndigest={digest}\n")
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ def inspected(reference: str, field: str) -> dict[str, dict[str, object]]:
 
 
 def test_one_digest_is_of_one_image(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="--digest-to takes the digest of one image"):
-        tools.publish.main(["--digest-to", str(tmp_path / "outputs"), "--repository", "a.io/b"])
+    with pytest.raises(ToolError, match="--outputs-to takes the digest of one image"):
+        tools.publish.main(["--outputs-to", str(tmp_path / "outputs"), "--repository", "a.io/b"])
 
 
 # ------------------------------------------------------------------ the whole path
@@ -119,9 +119,9 @@ def test_a_development_version_by_the_command_line(
     assert f"{revision.version}-cpu" in capsys.readouterr().out
     outputs = tmp_path / "outputs"
     outputs.write_text("before=1\n")
-    tools.publish.main([*arguments, "--digest-to", str(outputs)])
+    tools.publish.main([*arguments, "--outputs-to", str(outputs)])
     digest = named(target)[f"{revision.version}-cpu"]
-    assert outputs.read_text() == f"before=1\ndigest={digest}\n"
+    assert outputs.read_text() == f"before=1\nrepository={target.repository}\ndigest={digest}\n"
     assert set(named(target)) <= {f"{revision.version}-cpu", f"sha-{COMMIT}-cpu"}
 
 
