@@ -43,7 +43,12 @@ CUDA_LICENCE = "LicenseRef-NVIDIA-CUDA-EULA"
 
 #: Semantic versioning without build metadata, whose ``+`` no image tag may have.
 _NUMBER = r"(?:0|[1-9]\d*)"
-_VERSION = re.compile(rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})(?:-([0-9A-Za-z.-]+))?")
+_IDENTIFIER = r"[0-9A-Za-z-]+"
+_VERSION = re.compile(
+    rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})(?:-({_IDENTIFIER}(?:\.{_IDENTIFIER})*))?"
+)
+#: What the version of an image ends with where an input is not from its first origin.
+_FALLBACK = "-dev"
 
 
 @dataclass(frozen=True)
@@ -131,18 +136,35 @@ def _source_date(text: str) -> int:
 
 
 def newest_version_tag(tags: Sequence[str]) -> str:
-    """Return the newest of those tags that are a v and a version, or an empty string."""
+    """Return the newest of those tags that are a v and a version, or an empty string.
+
+    Raises ToolError for a version that says what only fallback origins make true.
+    """
     versions = [tag for tag in tags if tag[:1] == "v" and _VERSION.fullmatch(tag[1:])]
+    for tag in versions:
+        if tag.endswith(_FALLBACK):
+            raise ToolError(
+                f"the git tag {tag} is taken for images from fallback origins, whose versions end "
+                f"with {_FALLBACK}; delete it (`git tag --delete {tag}`) and choose another"
+            )
     return max(versions, key=lambda tag: _order(tag[1:]), default="")
 
 
-def _order(version: str) -> tuple[int, int, int, bool, str]:
-    """Return what versions are compared by: a release comes after its pre-releases."""
+def _order(version: str) -> tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]:
+    """Return what versions are compared by, as semver.org's item 11 has it.
+
+    A release comes after its pre-releases. Of the parts of these, numbers are compared as numbers
+    and come before words, and fewer parts before more.
+    """
     found = _VERSION.fullmatch(version)
     if found is None:
         raise ToolError(f"{version!r} is not a version of the form 1.2.3 or 1.2.3-rc.1")
     major, minor, patch, pre = found.groups()
-    return int(major), int(minor), int(patch), pre is None, pre or ""
+    parts = tuple(
+        (False, int(each), "") if each.isdecimal() else (True, 0, each)
+        for each in (pre.split(".") if pre else [])
+    )
+    return int(major), int(minor), int(patch), pre is None, parts
 
 
 def is_newer(version: str, other: str) -> bool:
@@ -152,8 +174,7 @@ def is_newer(version: str, other: str) -> bool:
 
 def published_version(revision: Revision, *, fallback: bool) -> str:
     """Return the version of an image: marked -dev where an input is not from its first origin."""
-    version = revision.version
-    return f"{version}-dev" if fallback and revision.tag else version
+    return f"{revision.version}{_FALLBACK}" if fallback else revision.version
 
 
 def names(image: str, revision: Revision, *, fallback: bool, tested: bool = True) -> Names:

@@ -43,6 +43,7 @@ from tools.tags import (
     VERSION_LABEL,
     Revision,
     is_fallback,
+    published_version,
 )
 
 # One registry and one engine; side by side they would only wait for each other.
@@ -96,6 +97,7 @@ def test_one_digest_is_of_one_image(tmp_path: Path) -> None:
 def test_a_development_version_by_the_command_line(
     *,
     suites: Sequence[str],
+    image: str,
     labelled: Label,
     target: Registry,
     monkeypatch: pytest.MonkeyPatch,
@@ -104,25 +106,27 @@ def test_a_development_version_by_the_command_line(
 ) -> None:
     """As `nox -s publish` does it, on this tree's image, wherever its inputs are from."""
     revision = Revision(COMMIT, "")
-    built = labelled({REVISION_LABEL: COMMIT, VERSION_LABEL: revision.version})
+    fallback = is_fallback(IMAGES, find_built([image], "linux/amd64", "cpu").labels)
+    version = published_version(revision, fallback=fallback)
+    built = labelled({REVISION_LABEL: COMMIT, VERSION_LABEL: version})
     monkeypatch.setattr(tools.publish, "load_images", lambda: replace(IMAGES, images={"cpu": CPU}))
     monkeypatch.setattr(tools.publish, "read_revision", lambda: revision)
     monkeypatch.setattr(tools.publish, "local_references", lambda *_: [built.reference])
     monkeypatch.setattr(tools.publish, "publish", partial(publish, suites=suites))
     arguments = ["cpu", "--repository", str(target.repository)]
-    if is_fallback(IMAGES, built.labels):
+    if fallback:
         with pytest.raises(ToolError, match="first origins only"):
             tools.publish.main(arguments)
         arguments.append("--allow-fallback-origins")
     tools.publish.main([*arguments, "--dry-run"])
     assert named(target) == {}
-    assert f"{revision.version}-cpu" in capsys.readouterr().out
+    assert f"{version}-cpu" in capsys.readouterr().out
     outputs = tmp_path / "outputs"
     outputs.write_text("before=1\n")
     tools.publish.main([*arguments, "--outputs-to", str(outputs)])
-    digest = named(target)[f"{revision.version}-cpu"]
+    digest = named(target)[f"{version}-cpu"]
     assert outputs.read_text() == f"before=1\nrepository={target.repository}\ndigest={digest}\n"
-    assert set(named(target)) <= {f"{revision.version}-cpu", f"sha-{COMMIT}-cpu"}
+    assert set(named(target)) <= {f"{version}-cpu", f"sha-{COMMIT}-cpu"}
 
 
 def test_a_release_is_described_and_published_once(

@@ -129,7 +129,7 @@ def test_pre_releases_and_development_versions_move_nothing(tag: str) -> None:
     [
         ("v1.2.3", "1.2.3-dev-cpu"),
         ("v1.2.3-rc.1", "1.2.3-rc.1-dev-cpu"),
-        ("", "0.0.0-dev.0123456789ab-cpu"),
+        ("", "0.0.0-dev.0123456789ab-dev-cpu"),
     ],
 )
 def test_fallback_origins_leave_every_name_of_the_commit_alone(tag: str, name: str) -> None:
@@ -146,18 +146,29 @@ def test_the_short_names_are_the_last() -> None:
 
 
 def test_versions_are_compared_as_numbers_and_pre_releases_come_first() -> None:
-    ordered = ["0.9.9", "0.10.0-rc.1", "0.10.0", "1.0.0", "1.0.10"]
+    # From alpha to the release: the example of semver.org's item 11.
+    ordered = ["0.9.9", "0.10.0-rc.1", "0.10.0-rc.9", "0.10.0-rc.10", "0.10.0"]
+    ordered += [f"1.0.0-{pre}" for pre in ("alpha", "alpha.1", "alpha.beta", "beta", "beta.2")]
+    ordered += ["1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.0.10"]
     for older, newer in pairwise(ordered):
         assert is_newer(newer, older)
         assert not is_newer(older, newer)
         assert not is_newer(newer, newer)
-    with pytest.raises(ToolError, match="is not a version"):
-        is_newer("1.2", "1.1.0")
+    for faulty in ("1.2", "1.2.3-", "1.2.3-rc..1", "1.2.3-rc."):
+        with pytest.raises(ToolError, match="is not a version"):
+            is_newer(faulty, "1.1.0")
 
 
 def test_the_newest_version_among_a_commits_tags_counts() -> None:
     assert newest_version_tag(["v1", "v1.2.3-rc.1", "v1.2.3", "nightly"]) == "v1.2.3"
+    assert newest_version_tag(["v1.2.3-rc.10", "v1.2.3-rc.9"]) == "v1.2.3-rc.10"
     assert newest_version_tag(["v1", "v01.2.3", "1.2.3", "v1.2.3+build"]) == ""
+
+
+@pytest.mark.parametrize("tag", ["v1.2.3-dev", "v1.2.3-rc.1-dev"])
+def test_a_git_tag_that_looks_like_a_fallback_build_is_refused(tag: str) -> None:
+    with pytest.raises(ToolError, match=f"git tag --delete {tag}"):
+        newest_version_tag(["v1.2.3", tag])
 
 
 def test_an_index_is_annotated_with_what_its_platforms_agree_on() -> None:
