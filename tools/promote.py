@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tools.attestations import Attestation, attestation, statement
 from tools.build import PATCHES
-from tools.catalog import Images, SourceOrigin
+from tools.catalog import CudaOrigin, Images, SourceOrigin
 from tools.console import loud, say, table
 from tools.docker_client import run_docker, show_docker
 from tools.errors import ToolError
@@ -34,6 +35,7 @@ from tools.sbom import PREDICATE_TYPE as SBOM
 from tools.sbom import sbom
 from tools.suites import SUITES, is_emulated, run_suites
 from tools.tags import (
+    CUDA_ORIGIN_LABEL,
     NO_PATCHES,
     PATCHES_LABEL,
     REVISION_LABEL,
@@ -46,6 +48,8 @@ from tools.tags import (
 #: Seconds for an image of gigabytes on a slow line, and for a few small requests.
 _PUSH_TIMEOUT = 3600
 _NAME_TIMEOUT = 120
+
+Origin = TypeVar("Origin", bound=SourceOrigin | CudaOrigin)
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,10 @@ def push_failure(said: str, repository: Repository) -> ToolError:
 def describe(built: Built, digest: str, release: Release, images: Images) -> Attestation:
     """Return the bill of materials and the provenance of one platform's image."""
     labels = built.labels
-    source = _source(images, labels[SOURCE_ORIGIN_LABEL])
+    source = _origin(images.llama_cpp, labels[SOURCE_ORIGIN_LABEL], "llama.cpp")
+    cuda = None
+    if CUDA_ORIGIN_LABEL in labels:
+        cuda = _origin(images.cuda, labels[CUDA_ORIGIN_LABEL], "CUDA")
     name = f"{images.repository}:{labels[VERSION_LABEL]}-{release.image.name} {built.platform}"
     bill = sbom(
         name=name,
@@ -173,18 +180,21 @@ def describe(built: Built, digest: str, release: Release, images: Images) -> Att
             if patch != NO_PATCHES
         ],
     )
-    made = provenance(image=release.image, platform=built.platform, labels=labels, source=source)
+    made = provenance(
+        image=release.image, platform=built.platform, labels=labels, source=source, cuda=cuda
+    )
     return attestation(
         digest,
         [statement(name, digest, SBOM, bill), statement(name, digest, PROVENANCE, made)],
     )
 
 
-def _source(images: Images, name: str) -> SourceOrigin:
-    for origin in images.llama_cpp:
+def _origin(origins: Sequence[Origin], name: str, what: str) -> Origin:
+    """Return the origin that an image's label names."""
+    for origin in origins:
         if origin.name == name:
             return origin
-    raise ToolError(f"images.toml has no origin {name} of llama.cpp, which the image's label names")
+    raise ToolError(f"images.toml has no origin {name} of {what}, which the image's label names")
 
 
 def names_to_set(release: Release, index: Blob, target: Registry) -> list[str]:
