@@ -155,7 +155,7 @@ def push_failure(said: str, repository: Repository) -> ToolError:
             f"{host} does not let you write {repository.name}; log in with `docker login {host}`, "
             f"as somebody who may ({text})"
         )
-    if "unsupported" in text or "not allowed" in text:
+    if "unsupported" in text or "not allowed" in text.lower():
         return ToolError(f"{host} takes nothing: it is read-only ({text})")
     return ToolError(f"cannot push to {repository}: {text}")
 

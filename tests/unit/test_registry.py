@@ -182,6 +182,7 @@ def test_an_upload_goes_where_the_registry_says_and_only_once() -> None:
         ("denied: permission_denied: write_package", r"docker login ghcr\.io"),
         ("unsupported: The operation is unsupported.", "read-only"),
         ("unknown: Method not allowed", "read-only"),
+        ("unexpected status from POST request to x: 405 Method Not Allowed", "read-only"),
         ("connection refused", "cannot push to ghcr.io/owner/x: connection refused"),
     ],
 )
