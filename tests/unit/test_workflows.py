@@ -200,6 +200,15 @@ def test_a_lost_label_of_cuda_fails_wherever_the_image_is_judged() -> None:
         assert re.search(r'--require "(gpu,)?\$REQUIRE"', step.keys["run"])
 
 
+def test_what_is_signed_is_what_was_published() -> None:
+    """The name too: the owner's may have capitals, which no registry takes."""
+    (sign,) = (step for step in steps() if "attest-build" in step.keys.get("uses", ""))
+    assert sign.keys["with"]["subject-name"] == "${{ steps.publish.outputs.repository }}"
+    assert sign.keys["with"]["subject-digest"] == "${{ steps.publish.outputs.digest }}"
+    (published,) = (step for step in steps() if step.keys.get("id") == "publish")
+    assert '--outputs-to "$GITHUB_OUTPUT"' in published.keys["run"]
+
+
 def test_publishing_waits_for_every_judge_and_for_its_own_kind() -> None:
     jobs = WORKFLOWS["ci.yml"]["jobs"]
     publish = jobs["publish"]
