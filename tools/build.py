@@ -102,11 +102,12 @@ def build_image(
     images are compiled for ``cuda_architectures``, or for all that the catalogue lists.
     ``platform`` is one of the image's, the engine's own without any given; another one is
     cross-compiled. The local name moves to the new image only when all of it was built. Raises
-    ToolError when an input cannot be had or the build fails.
+    ToolError for another platform, when an input cannot be had, or when the build fails.
     """
     ensure_engine()
     own = engine_platform()
     platform = platform or own
+    _check_platform(image, platform, own)
     name = tag or local_name(images, image, None if platform == own else platform)
     source = resolve_source(images, choice)
     cuda = resolve_cuda(images, choice, platform) if image.cuda_architectures else None
@@ -156,6 +157,20 @@ def build_image(
     size = docker_client().image.inspect(name).size
     say(f"built {name}: {size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
     return name
+
+
+def _check_platform(image: Image, platform: str, own: str) -> None:
+    """Raise ToolError where ``image`` is not made for ``platform``, or not on an engine of ``own``.
+
+    The CUDA toolkit is in images of its platform only, and compiles for that one.
+    """
+    if platform not in image.platforms:
+        raise ToolError(
+            f"{image.name} is not made for {platform}, only for {' and '.join(image.platforms)} "
+            "(images.toml)"
+        )
+    if image.cuda_architectures and platform != own:
+        raise ToolError(f"{image.name} for {platform} is made on {platform} only, this is {own}")
 
 
 def build_toolkit(images: Images, choice: Choice) -> str:
@@ -261,11 +276,6 @@ def main(arguments: Sequence[str]) -> None:
     add_origin_argument(parser)
     options = parser.parse_args(arguments)
     image = images.images[options.image]
-    if options.platform and options.platform not in image.platforms:
-        raise ToolError(
-            f"--platform {options.platform}: {image.name} is built for "
-            f"{' and '.join(image.platforms)} (images.toml)"
-        )
     patches = () if options.no_patches else None
     build_image(
         images,

@@ -17,6 +17,9 @@ from tools.errors import ToolError, run_verb
 
 Row = dict[str, str]
 
+#: The image that is booted where not the image is judged but what is around it.
+_USUAL = {"image": "cpu", "platform": "linux/amd64"}
+
 #: GitHub's own runners, by the platform that they are natively
 #: (docs.github.com/en/actions/reference/runners/github-hosted-runners).
 RUNNERS = {"linux/amd64": "ubuntu-24.04", "linux/arm64": "ubuntu-24.04-arm"}
@@ -39,6 +42,11 @@ def gpu(images: Images) -> list[Row]:
     return [row for row in build(images) if images.images[row["image"]].cuda_architectures]
 
 
+def elasticsearch(images: Images, models: Models) -> list[Row]:
+    """Return one row for each model, each with the usual image."""
+    return [row for row in verify(images, models) if _USUAL.items() <= row.items()]
+
+
 def release(images: Images, *, with_gpu: bool) -> list[Row]:
     """Return one row for each image, without a GPU to prove them on only those that need none."""
     return [
@@ -59,6 +67,8 @@ def _row(image: Image, platform: str) -> Row:
         "platform": platform,
         "runner": RUNNERS[platform],
         "artifact": f"image-{image.name}-{platform.replace('/', '-')}",
+        # Whether an image has CUDA is read from its label, and a lost one must not skip tests.
+        "require": "docker,cuda-image" if image.cuda_architectures else "docker",
     }
 
 
@@ -69,6 +79,7 @@ def stages() -> dict[str, list[Row]]:
         "build": build(images),
         "verify": verify(images, models),
         "gpu": gpu(images),
+        "elasticsearch": elasticsearch(images, models),
         "release": release(images, with_gpu=True),
         "release_without_gpu": release(images, with_gpu=False),
     }

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tools.attestations import Attestation, attestation, statement
 from tools.build import PATCHES
-from tools.catalog import Images, SourceOrigin
+from tools.catalog import CudaOrigin, Images, SourceOrigin
 from tools.console import loud, say, table
 from tools.docker_client import run_docker, show_docker
 from tools.errors import ToolError
-from tools.oci import DOCKER_MANIFEST, MANIFEST, Blob, compressed_size, image_index, platform_of
+from tools.oci import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEX,
+    MANIFEST,
+    Blob,
+    compressed_size,
+    image_index,
+    platform_of,
+)
 from tools.packages import installed_packages
 from tools.provenance import PREDICATE_TYPE as PROVENANCE
 from tools.provenance import provenance
@@ -23,10 +33,12 @@ from tools.registry import Registry, Repository
 from tools.release import Built, Release
 from tools.sbom import PREDICATE_TYPE as SBOM
 from tools.sbom import sbom
-from tools.suites import SUITES, run_suites
+from tools.suites import SUITES, is_emulated, run_suites
 from tools.tags import (
+    CUDA_ORIGIN_LABEL,
     NO_PATCHES,
     PATCHES_LABEL,
+    REVISION_LABEL,
     SOURCE_ORIGIN_LABEL,
     VERSION_LABEL,
     index_annotations,
@@ -36,6 +48,8 @@ from tools.tags import (
 #: Seconds for an image of gigabytes on a slow line, and for a few small requests.
 _PUSH_TIMEOUT = 3600
 _NAME_TIMEOUT = 120
+
+Origin = TypeVar("Origin", bound=SourceOrigin | CudaOrigin)
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,10 @@ def publish(
             target.put_manifest(each.attestation.manifest)
         target.put_manifest(index)
         for tag in wanted:
-            set_name(target, tag, index)
+            # Asked again: since the tests began, another release may have come, and a registry
+            # sets a tag whatever it means.
+            if must_set(tag, release, index, target):
+                set_name(target, tag, index)
     else:
         say(f"{release.image.name} is published already")
     report(release, pushed, index, repository)
@@ -96,17 +113,37 @@ def push(built: Built, release: Release, images: Images, target: Registry) -> Pu
         run_docker(["image", "rm", "--no-prune", candidate], timeout=60)
     if sent.returncode != 0:
         raise push_failure(sent.stderr, target.repository)
-    manifest = target.manifest(built.candidate_tag)
-    if manifest is None:
+    found = target.manifest(built.candidate_tag)
+    if found is None:
         raise ToolError(f"{target.repository.host} took {candidate} and does not have it")
-    if manifest.media_type not in (MANIFEST, DOCKER_MANIFEST):
-        raise ToolError(
-            f"the engine pushed a {manifest.media_type} for {built.reference}, not the manifest of "
-            "one image; build it with `nox -s build`, which adds nothing to it"
-        )
-    if manifest.json["config"]["digest"] != built.id:
-        raise ToolError(f"{candidate} is not {built.id}: somebody else writes that tag")
+    manifest = image_manifest(found, built, target)
     return Pushed(built, manifest, describe(built, manifest.digest, release, images))
+
+
+def image_manifest(found: Blob, built: Built, target: Registry) -> Blob:
+    """Return the manifest of one platform's image, from what `docker push` stored of it.
+
+    An image's id is its configuration's digest in the engine's classic image store; in
+    containerd's it is the digest of its manifest, or of an index with that manifest
+    (https://github.com/docker/cli/issues/5526). Raises ToolError when that image is not there.
+    """
+    manifests: list[Blob | None] = [found]
+    if found.media_type in (INDEX, DOCKER_INDEX):
+        wanted = platform_of(built.platform).items()
+        manifests = [
+            target.manifest(each["digest"])
+            for each in found.json["manifests"]
+            if wanted <= each.get("platform", {}).items()
+        ]
+    for manifest in manifests:
+        if manifest is None or manifest.media_type not in (MANIFEST, DOCKER_MANIFEST):
+            continue
+        if built.id in (found.digest, manifest.digest, manifest.json["config"]["digest"]):
+            return manifest
+    raise ToolError(
+        f"{target.repository}:{built.candidate_tag} is {found.digest} ({found.media_type}), which "
+        f"is not {built.reference} for {built.platform} ({built.id}): somebody else writes that tag"
+    )
 
 
 def push_failure(said: str, repository: Repository) -> ToolError:
@@ -118,7 +155,7 @@ def push_failure(said: str, repository: Repository) -> ToolError:
             f"{host} does not let you write {repository.name}; log in with `docker login {host}`, "
             f"as somebody who may ({text})"
         )
-    if "unsupported" in text or "not allowed" in text:
+    if "unsupported" in text or "not allowed" in text.lower():
         return ToolError(f"{host} takes nothing: it is read-only ({text})")
     return ToolError(f"cannot push to {repository}: {text}")
 
@@ -126,7 +163,10 @@ def push_failure(said: str, repository: Repository) -> ToolError:
 def describe(built: Built, digest: str, release: Release, images: Images) -> Attestation:
     """Return the bill of materials and the provenance of one platform's image."""
     labels = built.labels
-    source = _source(images, labels[SOURCE_ORIGIN_LABEL])
+    source = _origin(images.llama_cpp, labels[SOURCE_ORIGIN_LABEL], "llama.cpp")
+    cuda = None
+    if CUDA_ORIGIN_LABEL in labels:
+        cuda = _origin(images.cuda, labels[CUDA_ORIGIN_LABEL], "CUDA")
     name = f"{images.repository}:{labels[VERSION_LABEL]}-{release.image.name} {built.platform}"
     bill = sbom(
         name=name,
@@ -140,54 +180,66 @@ def describe(built: Built, digest: str, release: Release, images: Images) -> Att
             if patch != NO_PATCHES
         ],
     )
-    made = provenance(image=release.image, platform=built.platform, labels=labels, source=source)
+    made = provenance(
+        image=release.image, platform=built.platform, labels=labels, source=source, cuda=cuda
+    )
     return attestation(
         digest,
         [statement(name, digest, SBOM, bill), statement(name, digest, PROVENANCE, made)],
     )
 
 
-def _source(images: Images, name: str) -> SourceOrigin:
-    for origin in images.llama_cpp:
+def _origin(origins: Sequence[Origin], name: str, what: str) -> Origin:
+    """Return the origin that an image's label names."""
+    for origin in origins:
         if origin.name == name:
             return origin
-    raise ToolError(f"images.toml has no origin {name} of llama.cpp, which the image's label names")
+    raise ToolError(f"images.toml has no origin {name} of {what}, which the image's label names")
 
 
 def names_to_set(release: Release, index: Blob, target: Registry) -> list[str]:
-    """Return the tags that do not mean ``index`` yet and shall: the fixed ones first.
+    """Return the tags that do not mean ``index`` yet and shall, in the order to set them."""
+    return [tag for tag in release.names.all if must_set(tag, release, index, target)]
 
-    Raises ToolError when a fixed tag means something else, or a moving one something that is
-    not ours. A moving tag that means a newer version is left there.
+
+def must_set(tag: str, release: Release, index: Blob, target: Registry) -> bool:
+    """Whether a tag of the release does not mean ``index`` yet and shall, as the registry is now.
+
+    A moving tag that means a newer version, and a commit's that means another build of that
+    commit, is left there, which is said loudly. Raises ToolError when another tag that never
+    changes means something else, or a moving one something that is not ours.
     """
-    wanted = []
-    for tag in release.names.fixed:
-        found = target.manifest(tag)
-        if found is None:
-            wanted.append(tag)
-        elif found.digest != index.digest:
-            raise ToolError(
-                f"{target.repository}:{tag} is there already with other content "
-                f"({found.digest}, not {index.digest}); it never changes, so give this tree a "
-                "version of its own"
-            )
-    version = release.built[0].labels[VERSION_LABEL]
-    for tag in release.names.moving:
-        found = target.manifest(tag)
-        if found is None:
-            wanted.append(tag)
-        elif found.digest != index.digest:
-            current = found.json.get("annotations", {}).get(VERSION_LABEL)
-            if current is None:
-                raise ToolError(
-                    f"{target.repository}:{tag} means something that was not published by this "
-                    f"project ({found.digest}); remove that tag first"
-                )
-            if is_newer(version, current):
-                wanted.append(tag)
-            else:
-                loud(f"{tag} stays at version {current}, which is not older than {version}")
-    return wanted
+    found = target.manifest(tag)
+    if found is None:
+        return True
+    if found.digest == index.digest:
+        return False
+    labels = release.built[0].labels
+    said = found.json.get("annotations", {})
+    if tag in release.names.moving:
+        return _moves(tag, found, labels[VERSION_LABEL], target.repository)
+    if tag in release.names.of_commit and said.get(REVISION_LABEL) == labels[REVISION_LABEL]:
+        loud(f"{tag} stays version {said.get(VERSION_LABEL)}, the first published of that commit")
+        return False
+    raise ToolError(
+        f"{target.repository}:{tag} is there already with other content "
+        f"({found.digest}, not {index.digest}); it never changes, so give this tree a "
+        "version of its own"
+    )
+
+
+def _moves(tag: str, found: Blob, version: str, repository: Repository) -> bool:
+    """Whether a moving tag that means ``found`` goes forward to ``version``."""
+    current = found.json.get("annotations", {}).get(VERSION_LABEL)
+    if current is None:
+        raise ToolError(
+            f"{repository}:{tag} means something that was not published by this "
+            f"project ({found.digest}); remove that tag first"
+        )
+    if not is_newer(version, current):
+        loud(f"{tag} stays at version {current}, which is not older than {version}")
+        return False
+    return True
 
 
 def verify(reference: str, built: Built, release: Release, suites: Sequence[str]) -> None:
@@ -205,7 +257,7 @@ def verify(reference: str, built: Built, release: Release, suites: Sequence[str]
             loud(f"{built.platform} goes untested, as --allow-untested says; short tags stay put")
             return
         _must_run(reference, built.platform)
-        run_suites(reference, suites)
+        run_suites(reference, suites, emulated=is_emulated(built.platform))
     finally:
         run_docker(["image", "rm", "--no-prune", reference], timeout=60)
 
@@ -255,4 +307,4 @@ def report(release: Release, pushed: Sequence[Pushed], index: Blob, repository: 
         ],
         header=["platform", "compressed MB", "digest"],
     )
-    say(f"names: {', '.join([*release.names.fixed, *release.names.moving])}")
+    say(f"names: {', '.join(release.names.all)}")

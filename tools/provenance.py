@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tools.catalog import Image, SdistOrigin, SourceOrigin
+from tools.catalog import CudaImages, CudaOrigin, Image, SdistOrigin, SourceOrigin
 from tools.tags import (
     BASE_ORIGIN_LABEL,
+    CUDA_ARCHITECTURES_LABEL,
     CUDA_ORIGIN_LABEL,
     OCI,
     PATCHES_LABEL,
@@ -29,9 +30,17 @@ _ORIGINS = {
 
 
 def provenance(
-    *, image: Image, platform: str, labels: Mapping[str, str], source: SourceOrigin
+    *,
+    image: Image,
+    platform: str,
+    labels: Mapping[str, str],
+    source: SourceOrigin,
+    cuda: CudaOrigin | None,
 ) -> dict[str, object]:
-    """Return the predicate for one platform's image, the same whenever its labels are."""
+    """Return the predicate for one platform's image, the same whenever its labels are.
+
+    ``cuda`` is where an image with CUDA has its toolkit from.
+    """
     repository, revision = labels[f"{OCI}.source"], labels[REVISION_LABEL]
     return {
         "buildDefinition": {
@@ -43,6 +52,7 @@ def provenance(
                     key: labels[label] for key, label in _ORIGINS.items() if label in labels
                 },
                 "patches": labels[PATCHES_LABEL].split(","),
+                **_architectures(labels),
             },
             "internalParameters": {
                 "cmake": dict(image.cmake),
@@ -52,14 +62,30 @@ def provenance(
             "resolvedDependencies": [
                 _git(repository, revision),
                 *_source(source),
-                {
-                    "name": labels[f"{OCI}.base.name"],
-                    "digest": {"sha256": labels[f"{OCI}.base.digest"].removeprefix("sha256:")},
-                },
+                _image(labels[f"{OCI}.base.name"], labels[f"{OCI}.base.digest"]),
+                *_toolkit(cuda),
             ],
         },
         "runDetails": {"builder": {"id": f"{repository}/blob/{revision}/tools/build.py"}},
     }
+
+
+def _architectures(labels: Mapping[str, str]) -> dict[str, object]:
+    """Return which GPU architectures an image with CUDA was compiled for."""
+    if CUDA_ARCHITECTURES_LABEL not in labels:
+        return {}
+    return {"cudaArchitectures": labels[CUDA_ARCHITECTURES_LABEL].split(",")}
+
+
+def _image(name: str, digest: str) -> dict[str, object]:
+    return {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
+
+
+def _toolkit(cuda: CudaOrigin | None) -> list[dict[str, object]]:
+    """Return the image that an image with CUDA was compiled in; Debian's packages have no pin."""
+    if not isinstance(cuda, CudaImages):
+        return []
+    return [_image(cuda.devel.reference, cuda.devel.digest)]
 
 
 def _git(repository: str, commit: str) -> dict[str, object]:

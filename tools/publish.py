@@ -18,8 +18,8 @@ from tools.engine import ensure_engine
 from tools.errors import ToolError, run_verb
 from tools.promote import publish
 from tools.registry import Repository, parse_repository, registry
-from tools.release import Release, find_built, local_references, plan_release, refusals
-from tools.suites import SUITES
+from tools.release import Built, Release, find_built, local_references, plan_release, refusals
+from tools.suites import SUITES, is_emulated
 from tools.tags import read_revision
 
 REPOSITORY_VARIABLE = "JINA_REPOSITORY"
@@ -32,14 +32,21 @@ def show_plan(release: Release, repository: Repository) -> None:
         for built in release.built
     ]
     for built in release.built:
-        skipped = built.platform in release.untested
-        what = "not tested" if skipped else " and ".join(SUITES)
-        steps.append(["test", f"the digest of {built.platform}", what])
+        steps.append(["test", f"the digest of {built.platform}", _tests(built, release)])
     steps.append(["index", "without a name", "all platforms, each with SBOM and provenance"])
     steps += [["name", tag, "never changes"] for tag in release.names.fixed]
+    steps += [["name", tag, "unless that commit has it"] for tag in release.names.of_commit]
     steps += [["name", tag, "moves forward"] for tag in release.names.moving]
     say(f"{release.image.name} to {repository}:")
     table(steps, header=["step", "what", "how"])
+
+
+def _tests(built: Built, release: Release) -> str:
+    """Return what one platform's image has to pass."""
+    if built.platform in release.untested:
+        return "not tested"
+    what = " and ".join(SUITES)
+    return f"{what}, emulated: no full context" if is_emulated(built.platform) else what
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -68,17 +75,18 @@ def main(arguments: Sequence[str]) -> None:
         help="let a platform that cannot run here go untested; the short tags do not move",
     )
     parser.add_argument(
-        "--digest-to",
+        "--outputs-to",
         type=Path,
         metavar="FILE",
-        help="append digest=DIGEST of the one image, as GitHub's steps hand on their outputs",
+        help="append repository=NAME and digest=DIGEST of the one image, as GitHub's steps hand "
+        "on their outputs",
     )
     options = parser.parse_args(arguments)
     for name in options.image:
         if name not in images.images:
             raise ToolError(f"there is no image {name}; there are {', '.join(images.images)}")
-    if options.digest_to and len(options.image) != 1:
-        raise ToolError("--digest-to takes the digest of one image; name which")
+    if options.outputs_to and len(options.image) != 1:
+        raise ToolError("--outputs-to takes the digest of one image; name which")
     if not options.repository:
         raise ToolError(
             "name the repository: --repository ghcr.io/OWNER/jina-embeddings-v5, or the variable "
@@ -112,9 +120,9 @@ def main(arguments: Sequence[str]) -> None:
     with registry(repository) as target:
         for release in releases:
             digest = publish(release, images, target)
-            if options.digest_to:
-                with options.digest_to.open("a", encoding="utf-8") as file:
-                    file.write(f"digest={digest}\n")
+            if options.outputs_to:
+                with options.outputs_to.open("a", encoding="utf-8") as file:
+                    file.write(f"repository={repository}\ndigest={digest}\n")
 
 
 if __name__ == "__main__":

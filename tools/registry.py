@@ -42,8 +42,11 @@ class Repository:
 
 
 def parse_repository(text: str) -> Repository:
-    """Return the repository that ``HOST/NAME`` means; raises ToolError for anything else."""
-    found = _REPOSITORY.fullmatch(text)
+    """Return the repository that ``HOST/NAME`` means; raises ToolError for anything else.
+
+    Registries know lower case only; the owner of a repository on GitHub may have capitals.
+    """
+    found = _REPOSITORY.fullmatch(text.lower())
     if found is None:
         raise ToolError(
             f"{text!r} is no repository; it needs a host and a name without a tag, such as "

@@ -14,6 +14,7 @@ from tools.tags import (
     BASE_ORIGIN_LABEL,
     CUDA_ARCHITECTURES_LABEL,
     CUDA_ORIGIN_LABEL,
+    FLAVOUR_LABEL,
     MODEL_LABEL,
     NO_PATCHES,
     PATCHES_LABEL,
@@ -117,6 +118,9 @@ def refusals(
                 f"({models.licence_url}): it is only for where it was baked"
             )
             continue
+        flavour = built.labels.get(FLAVOUR_LABEL) or "unknown"
+        if flavour != release.image.name:
+            found.append(f"{built.reference} is of the flavour {flavour}, not {release.image.name}")
         if not revision.dirty:
             found += _of_another_tree(built, revision, version)
         if built.labels.get(PATCHES_LABEL, NO_PATCHES) == NO_PATCHES:

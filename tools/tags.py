@@ -43,7 +43,12 @@ CUDA_LICENCE = "LicenseRef-NVIDIA-CUDA-EULA"
 
 #: Semantic versioning without build metadata, whose ``+`` no image tag may have.
 _NUMBER = r"(?:0|[1-9]\d*)"
-_VERSION = re.compile(rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})(?:-([0-9A-Za-z.-]+))?")
+_IDENTIFIER = r"[0-9A-Za-z-]+"
+_VERSION = re.compile(
+    rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})(?:-({_IDENTIFIER}(?:\.{_IDENTIFIER})*))?"
+)
+#: What the version of an image ends with where an input is not from its first origin.
+_FALLBACK = "-dev"
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,20 @@ class Revision:
 
 @dataclass(frozen=True)
 class Names:
-    """The tags of a published image: ``fixed`` ones never change, ``moving`` ones go forward."""
+    """The tags of a published image.
+
+    ``fixed`` ones never change. Those ``of_commit`` stay with what was published first of a
+    commit: its pre-release and its release have different labels. ``moving`` ones go forward.
+    """
 
     fixed: tuple[str, ...]
+    of_commit: tuple[str, ...]
     moving: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every one, in the order in which they are set."""
+        return (*self.fixed, *self.of_commit, *self.moving)
 
 
 @dataclass(frozen=True)
@@ -121,18 +136,35 @@ def _source_date(text: str) -> int:
 
 
 def newest_version_tag(tags: Sequence[str]) -> str:
-    """Return the newest of those tags that are a v and a version, or an empty string."""
+    """Return the newest of those tags that are a v and a version, or an empty string.
+
+    Raises ToolError for a version that says what only fallback origins make true.
+    """
     versions = [tag for tag in tags if tag[:1] == "v" and _VERSION.fullmatch(tag[1:])]
+    for tag in versions:
+        if tag.endswith(_FALLBACK):
+            raise ToolError(
+                f"the git tag {tag} is taken for images from fallback origins, whose versions end "
+                f"with {_FALLBACK}; delete it (`git tag --delete {tag}`) and choose another"
+            )
     return max(versions, key=lambda tag: _order(tag[1:]), default="")
 
 
-def _order(version: str) -> tuple[int, int, int, bool, str]:
-    """Return what versions are compared by: a release comes after its pre-releases."""
+def _order(version: str) -> tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]:
+    """Return what versions are compared by, as semver.org's item 11 has it.
+
+    A release comes after its pre-releases. Of the parts of these, numbers are compared as numbers
+    and come before words, and fewer parts before more.
+    """
     found = _VERSION.fullmatch(version)
     if found is None:
         raise ToolError(f"{version!r} is not a version of the form 1.2.3 or 1.2.3-rc.1")
     major, minor, patch, pre = found.groups()
-    return int(major), int(minor), int(patch), pre is None, pre or ""
+    parts = tuple(
+        (False, int(each), "") if each.isdecimal() else (True, 0, each)
+        for each in (pre.split(".") if pre else [])
+    )
+    return int(major), int(minor), int(patch), pre is None, parts
 
 
 def is_newer(version: str, other: str) -> bool:
@@ -142,24 +174,24 @@ def is_newer(version: str, other: str) -> bool:
 
 def published_version(revision: Revision, *, fallback: bool) -> str:
     """Return the version of an image: marked -dev where an input is not from its first origin."""
-    version = revision.version
-    return f"{version}-dev" if fallback and revision.tag else version
+    return f"{revision.version}{_FALLBACK}" if fallback else revision.version
 
 
 def names(image: str, revision: Revision, *, fallback: bool, tested: bool = True) -> Names:
     """Return the tags under which the image flavour ``image`` is published.
 
     Only a release whose inputs are all from their first origins, and of which every platform was
-    ``tested``, moves the short tags. A commit's own tag is for the first origins, too: an image
-    from ``fallback`` ones is not what others would get from that commit.
+    ``tested``, moves the short tags. A commit's own tag is for such images, too: one from
+    ``fallback`` origins is not what others would get from that commit, and an untested one would
+    keep the tag from one that is tested later.
     """
     version = published_version(revision, fallback=fallback)
     major, minor, _, release, _ = _order(version)
-    fixed = [f"{version}-{image}"]
-    if not fallback:
-        fixed.append(f"sha-{revision.commit}-{image}")
-    moving = [f"{major}.{minor}-{image}", image] if release and not fallback and tested else []
-    return Names(tuple(fixed), tuple(moving))
+    fixed = (f"{version}-{image}",)
+    if fallback or not tested:
+        return Names(fixed, (), ())
+    moving = (f"{major}.{minor}-{image}", image) if release else ()
+    return Names(fixed, (f"sha-{revision.commit}-{image}",), moving)
 
 
 def is_fallback(images: Images, labels: Mapping[str, str]) -> bool:

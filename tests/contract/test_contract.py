@@ -49,9 +49,21 @@ def _need(config: pytest.Config, server: Server, name: str) -> None:
             raise AssertionError(f"no requirement is called {name!r}")
 
 
+#: The needs of checks whose inputs are as long as the context.
+FULL_LENGTH = {"full-context", "short-context"}
+
+
 def _named(checks: Iterable[Check]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
-        "check", [pytest.param(check, id=check.name) for check in checks]
+        "check",
+        [
+            pytest.param(
+                check,
+                id=check.name,
+                marks=[pytest.mark.full_length] if FULL_LENGTH & set(check.needs) else [],
+            )
+            for check in checks
+        ],
     )
 
 

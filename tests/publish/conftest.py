@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -23,7 +24,13 @@ from tools.tags import BASE_ORIGIN_LABEL, REVISION_LABEL, SOURCE_ORIGIN_LABEL, V
 #: A commit that no checkout is at, so that a test cannot take the tree's for it.
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
-Label = Callable[[Mapping[str, str]], Built]
+
+class Label(Protocol):
+    """Makes an image anew with other labels: the one under test, or ``source``."""
+
+    def __call__(
+        self, labels: Mapping[str, str], source: str = ..., platform: str = ...
+    ) -> Built: ...
 
 
 @pytest.fixture(scope="session")
@@ -76,37 +83,39 @@ def target(front: Gate) -> Iterator[Registry]:
 
 @pytest.fixture
 def labelled(image: str, tmp_path: Path) -> Iterator[Label]:
-    """Make the image under test anew with other labels; its layers stay the same."""
+    """Make an image, the one under test, anew with other labels; its layers stay the same."""
     made = []
 
-    def label(labels: Mapping[str, str]) -> Built:
+    def label(
+        labels: Mapping[str, str], source: str = image, platform: str = "linux/amd64"
+    ) -> Built:
         folder = tmp_path / f"labelled-{secrets.token_hex(4)}"
         folder.mkdir()
-        lines = [f"FROM {image}", *(f'LABEL {key}="{value}"' for key, value in labels.items())]
+        lines = [f"FROM {source}", *(f'LABEL {key}="{value}"' for key, value in labels.items())]
         (folder / "Dockerfile").write_text("\n".join(lines) + "\n")
         name = f"jina-embeddings-v5:{folder.name}"
-        docker("buildx", "build", "--provenance=false", "--load", "--tag", name, str(folder))
+        options = ["--provenance=false", "--load", "--platform", platform, "--tag", name]
+        docker("buildx", "build", *options, str(folder))
         made.append(name)
-        return find_built([name], "linux/amd64", "cpu")
+        return find_built([name], platform, "cpu")
 
     yield label
     for name in made:
         run_docker(["image", "rm", "--no-prune", name], timeout=60)
 
 
+def release_labels(version: str) -> dict[str, str]:
+    """Return the labels of an image of a release, all of it from first origins."""
+    images = load_images()
+    return {
+        REVISION_LABEL: COMMIT,
+        VERSION_LABEL: version,
+        SOURCE_ORIGIN_LABEL: images.llama_cpp[0].name,
+        BASE_ORIGIN_LABEL: images.base[0].name,
+    }
+
+
 @pytest.fixture
 def released(labelled: Label) -> Callable[[str], Built]:
-    """Make the image under test one of a release, all of it from first origins."""
-    images = load_images()
-
-    def release(version: str) -> Built:
-        return labelled(
-            {
-                REVISION_LABEL: COMMIT,
-                VERSION_LABEL: version,
-                SOURCE_ORIGIN_LABEL: images.llama_cpp[0].name,
-                BASE_ORIGIN_LABEL: images.base[0].name,
-            }
-        )
-
-    return release
+    """Make the image under test one of a release."""
+    return lambda version: labelled(release_labels(version))

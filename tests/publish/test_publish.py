@@ -19,8 +19,9 @@ from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDi
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 import tools.publish
-from tests.publish.conftest import COMMIT, Label
+from tests.publish.conftest import COMMIT, Label, release_labels
 from tests.support.containers import docker
+from tests.support.emulation import ARM64, arm64_image
 from tests.support.gate import Gate
 from tests.support.publish_run import command
 from tests.support.registry import PASSWORD, USER, LocalRegistry, local_registry
@@ -42,6 +43,7 @@ from tools.tags import (
     VERSION_LABEL,
     Revision,
     is_fallback,
+    published_version,
 )
 
 # One registry and one engine; side by side they would only wait for each other.
@@ -77,8 +79,8 @@ def inspected(reference: str, field: str) -> dict[str, dict[str, object]]:
 
 
 def test_one_digest_is_of_one_image(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="--digest-to takes the digest of one image"):
-        tools.publish.main(["--digest-to", str(tmp_path / "outputs"), "--repository", "a.io/b"])
+    with pytest.raises(ToolError, match="--outputs-to takes the digest of one image"):
+        tools.publish.main(["--outputs-to", str(tmp_path / "outputs"), "--repository", "a.io/b"])
 
 
 # ------------------------------------------------------------------ the whole path
@@ -95,6 +97,7 @@ def test_one_digest_is_of_one_image(tmp_path: Path) -> None:
 def test_a_development_version_by_the_command_line(
     *,
     suites: Sequence[str],
+    image: str,
     labelled: Label,
     target: Registry,
     monkeypatch: pytest.MonkeyPatch,
@@ -103,25 +106,27 @@ def test_a_development_version_by_the_command_line(
 ) -> None:
     """As `nox -s publish` does it, on this tree's image, wherever its inputs are from."""
     revision = Revision(COMMIT, "")
-    built = labelled({REVISION_LABEL: COMMIT, VERSION_LABEL: revision.version})
+    fallback = is_fallback(IMAGES, find_built([image], "linux/amd64", "cpu").labels)
+    version = published_version(revision, fallback=fallback)
+    built = labelled({REVISION_LABEL: COMMIT, VERSION_LABEL: version})
     monkeypatch.setattr(tools.publish, "load_images", lambda: replace(IMAGES, images={"cpu": CPU}))
     monkeypatch.setattr(tools.publish, "read_revision", lambda: revision)
     monkeypatch.setattr(tools.publish, "local_references", lambda *_: [built.reference])
     monkeypatch.setattr(tools.publish, "publish", partial(publish, suites=suites))
     arguments = ["cpu", "--repository", str(target.repository)]
-    if is_fallback(IMAGES, built.labels):
+    if fallback:
         with pytest.raises(ToolError, match="first origins only"):
             tools.publish.main(arguments)
         arguments.append("--allow-fallback-origins")
     tools.publish.main([*arguments, "--dry-run"])
     assert named(target) == {}
-    assert f"{revision.version}-cpu" in capsys.readouterr().out
+    assert f"{version}-cpu" in capsys.readouterr().out
     outputs = tmp_path / "outputs"
     outputs.write_text("before=1\n")
-    tools.publish.main([*arguments, "--digest-to", str(outputs)])
-    digest = named(target)[f"{revision.version}-cpu"]
-    assert outputs.read_text() == f"before=1\ndigest={digest}\n"
-    assert set(named(target)) <= {f"{revision.version}-cpu", f"sha-{COMMIT}-cpu"}
+    tools.publish.main([*arguments, "--outputs-to", str(outputs)])
+    digest = named(target)[f"{version}-cpu"]
+    assert outputs.read_text() == f"before=1\nrepository={target.repository}\ndigest={digest}\n"
+    assert set(named(target)) <= {f"{version}-cpu", f"sha-{COMMIT}-cpu"}
 
 
 def test_a_release_is_described_and_published_once(
@@ -221,10 +226,35 @@ def test_two_platforms_share_an_index_and_an_untested_one_keeps_the_short_names_
         publish(allowed, IMAGES, target, [QUICK])
     finally:
         docker("image", "rm", "--no-prune", name)
-    assert sorted(named(target)) == sorted(FIXED)
+    assert sorted(named(target)) == ["1.2.3-cpu"]
     reference = f"{target.repository}:1.2.3-cpu"
     assert sorted(inspected(reference, "SBOM")) == ["linux/amd64", "linux/riscv64"]
     assert sorted(inspected(reference, "Provenance")) == ["linux/amd64", "linux/riscv64"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_both_real_platforms_share_an_index(
+    labelled: Label, target: Registry, pytestconfig: pytest.Config
+) -> None:
+    """Of the second one, too, what comes back is run: natively, or by QEMU."""
+    with arm64_image(pytestconfig) as arm64:
+        labels = release_labels("1.2.3")
+        both = (labelled(labels), labelled(labels, arm64, ARM64))
+        publish(plan_release(CPU, both, IMAGES, RELEASE), IMAGES, target, [QUICK])
+    assert sorted(named(target)) == sorted([*FIXED, *MOVING])
+    index = target.manifest("cpu")
+    assert index is not None
+    described = [each["platform"]["architecture"] for each in index.json["manifests"]]
+    assert described == ["amd64", "arm64", "unknown", "unknown"]
+    assert index.json["annotations"][VERSION_LABEL] == "1.2.3"
+    reference = f"{target.repository}:cpu"
+    assert sorted(inspected(reference, "SBOM")) == [each.platform for each in both]
+    for built in both:
+        docker("pull", "--quiet", "--platform", built.platform, reference)
+        pulled = find_built([reference], built.platform, "cpu")
+        docker("image", "rm", "--no-prune", reference)
+        assert pulled.id == built.id
 
 
 def test_a_deploying_user_pulls_and_serves(
@@ -283,6 +313,42 @@ def test_a_version_never_changes_and_short_names_only_move_forward(
     assert named(target) == found
 
 
+def test_a_release_follows_its_candidate_on_one_commit(
+    released: Callable[[str], Built], target: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = Revision(COMMIT, "v1.2.3-rc.1")
+    first = publish(release_of(released("1.2.3-rc.1"), candidate), IMAGES, target, [QUICK])
+    release = release_of(released("1.2.3"))
+    second = publish(release, IMAGES, target, [QUICK])
+    of_commit = f"sha-{COMMIT}-cpu"
+    assert named(target) == {
+        "1.2.3-rc.1-cpu": first,
+        of_commit: first,
+        **dict.fromkeys(["1.2.3-cpu", *MOVING], second),
+    }
+    assert f"{of_commit} stays version 1.2.3-rc.1" in capsys.readouterr().err
+
+    assert publish(release, IMAGES, target, [FAILING]) == second
+    assert "cpu is published already" in capsys.readouterr().out
+
+
+def test_a_newer_release_that_came_meanwhile_keeps_the_short_names(
+    released: Callable[[str], Built], target: Registry, front: Gate
+) -> None:
+    newer = release_of(released("1.3.0"), Revision("b" * 40, "v1.3.0"))
+    digests = []
+
+    def overtake() -> None:
+        front.open()
+        digests.append(publish(newer, IMAGES, target, [QUICK]))
+
+    front.at("1.2.3-cpu", overtake)
+    older = publish(release_of(released("1.2.3")), IMAGES, target, [QUICK])
+    found = named(target)
+    assert found["1.2.3-cpu"] == found["1.2-cpu"] == older
+    assert [found["cpu"], found["1.3-cpu"]] == 2 * digests
+
+
 def test_a_short_name_of_somebody_else_is_not_taken(
     released: Callable[[str], Built], target: Registry
 ) -> None:
@@ -309,10 +375,10 @@ def test_a_failed_suite_names_nothing(
 def test_a_suite_that_lacks_its_engine_fails_instead_of_skipping(
     released: Callable[[str], Built], target: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_an_engine(image: str, suites: list[str]) -> None:
+    def without_an_engine(image: str, suites: list[str], *, emulated: bool) -> None:
         with monkeypatch.context() as patch:
             patch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-            run_suites(image, suites)
+            run_suites(image, suites, emulated=emulated)
 
     run_suites = tools.promote.run_suites
     monkeypatch.setattr(tools.promote, "run_suites", without_an_engine)

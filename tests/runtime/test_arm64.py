@@ -5,10 +5,8 @@ Where the machine is of another kind, QEMU emulates; QEMU_CPU says which CPU.
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
@@ -23,32 +21,16 @@ from tests.support.containers import (
     wait_for_health,
     with_model,
 )
-from tests.support.emulation import emulated, runs
-from tests.support.requirements import need
+from tests.support.cpu_variants import VARIANTS as CPU_VARIANTS
+from tests.support.cpu_variants import library
+from tests.support.emulation import ARM64, EMULATED, arm64_image
 from tests.support.vectors import cosine
-from tools.catalog import load_images, load_models
-from tools.docker_client import run_docker
-from tools.errors import ToolError
+from tools.catalog import load_models
 from tools.fetch import models_dir
 from tools.synthetic import ensure_synthetic
-from tools.tags import local_name
 
-IMAGES, MODELS = load_images(), load_models()
-ARM64 = "linux/arm64"
-
-#: Those that ggml/src/CMakeLists.txt builds for ARM on Linux, worst first.
-VARIANTS = (
-    "armv8.0_1",
-    "armv8.2_1",
-    "armv8.2_2",
-    "armv8.2_3",
-    "armv8.6_1",
-    "armv8.6_2",
-    "armv9.2_1",
-    "armv9.2_2",
-)
-#: An ARM machine runs it as the CPU that it is.
-EMULATED = platform.machine() not in ("aarch64", "arm64")
+MODELS = load_models()
+VARIANTS = CPU_VARIANTS[ARM64]
 #: What QEMU calls a CPU, and the variants that the server may pick on it: the first 64-bit
 #: generation (Raspberry Pi 3), that of most clouds' first ARM servers, and all that QEMU knows.
 CPUS = (
@@ -66,17 +48,7 @@ pytestmark = pytest.mark.xdist_group("arm64")
 @pytest.fixture(scope="module")
 def arm64(engine: None, pytestconfig: pytest.Config) -> Iterator[str]:
     """The image for arm64 on a machine that can run it."""
-    other = ARM64 if EMULATED else None
-    name = local_name(IMAGES, IMAGES.images["cpu"], other)
-    found = run_docker(["image", "inspect", name], timeout=30).returncode == 0
-    why = f"no image {name}; `nox -s build -- cpu --platform {ARM64}` makes it"
-    need(pytestconfig, "arm64", available=found, why=why)
-    with ExitStack() as stack:
-        if not runs(name):
-            try:
-                stack.enter_context(emulated())
-            except ToolError as error:
-                need(pytestconfig, "arm64", available=False, why=str(error))
+    with arm64_image(pytestconfig) as name:
         yield name
 
 
@@ -90,7 +62,7 @@ def test_it_is_for_arm64_and_so_are_its_packages(arm64: str) -> None:
 def test_the_variants_for_arm_are_shipped(arm64: str) -> None:
     listing = docker("run", "--rm", "--platform", ARM64, "--entrypoint", "/bin/ls", arm64, "/app")
     shipped = {name for name in listing.split() if name.startswith("libggml-cpu")}
-    assert shipped == {f"libggml-cpu-{variant}.so" for variant in VARIANTS}
+    assert shipped == {library(variant) for variant in VARIANTS}
 
 
 @pytest.mark.parametrize("model", sorted(MODELS.models))

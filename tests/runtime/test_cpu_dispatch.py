@@ -7,6 +7,7 @@ that died with SIGILL on Q8_0 and worked on F16 (llama.cpp pull request 26954).
 
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 
@@ -23,59 +24,43 @@ from tests.support.containers import (
     wait_for_health,
     with_model,
 )
+from tests.support.cpu_variants import VARIANTS, library, platform_of_machine, runnable
+from tests.support.requirements import need
 from tests.support.vectors import cosine
 from tools.catalog import load_models
 from tools.fetch import models_dir
 from tools.synthetic import ensure_synthetic
 
-_AVX2 = {"sse4_2", "avx", "f16c", "fma", "avx2", "bmi2"}
-_AVX512 = _AVX2 | {"avx512f", "avx512cd", "avx512vl", "avx512dq", "avx512bw"}
-
-#: The /proc/cpuinfo flags that each variant needs, from ggml/src/CMakeLists.txt
-#: (ggml_add_cpu_backend_variant) and ggml-cpu/arch/x86/cpu-feats.cpp.
-VARIANTS: dict[str, set[str]] = {
-    "x64": set(),
-    "sse42": {"sse4_2"},
-    "sandybridge": {"sse4_2", "avx"},
-    "ivybridge": {"sse4_2", "avx", "f16c"},
-    "piledriver": {"sse4_2", "avx", "f16c", "fma"},
-    "haswell": _AVX2,
-    "skylakex": _AVX512,
-    "cannonlake": _AVX512 | {"avx512vbmi"},
-    "cascadelake": _AVX512 | {"avx512_vnni"},
-    "icelake": _AVX512 | {"avx512vbmi", "avx512_vnni"},
-    "cooperlake": _AVX512 | {"avx512_vnni", "avx512_bf16"},
-    "zen4": _AVX512 | {"avx512vbmi", "avx512_vnni", "avx512_bf16"},
-    "alderlake": _AVX2 | {"avx_vnni"},
-    "sapphirerapids": _AVX512
-    | {"avx512vbmi", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8"},
-}
-
 #: Long enough for several rows of every blocked kernel, and one that is no multiple of a block.
 LENGTHS = (3, 301)
 
 
-def host_flags() -> set[str]:
-    text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    found = re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)
-    return set(found.group(1).split()) if found else set()
+#: This machine's platform, and those of its variants that it can run.
+HOST = platform_of_machine(platform.machine())
+CPUINFO = Path("/proc/cpuinfo")
+RUNNABLE = runnable(HOST, CPUINFO.read_text("ascii", "replace") if CPUINFO.is_file() else "")
 
 
-RUNNABLE = [name for name, flags in VARIANTS.items() if flags <= host_flags()]
+@pytest.fixture
+def native(image: str, pytestconfig: pytest.Config) -> str:
+    """The image under test, for this machine's own CPU."""
+    why = f"{image} is not for this machine's CPU; tests/runtime/test_arm64.py emulates others"
+    need(pytestconfig, "native-image", available=platform_of(image) == HOST, why=why)
+    return image
 
 
-def library(variant: str) -> str:
-    return f"libggml-cpu-{variant}.so"
+def platform_of(image: str) -> str:
+    return docker("image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", image)
 
 
 def test_the_table_names_the_variants_that_are_shipped(image: str) -> None:
     listing = docker("run", "--rm", "--entrypoint", "/bin/ls", image, "/app")
     shipped = {name for name in listing.split() if name.startswith("libggml-cpu")}
-    assert shipped == {library(variant) for variant in VARIANTS}
+    assert shipped == {library(variant) for variant in VARIANTS[platform_of(image)]}
 
 
-def test_the_server_picks_a_variant_that_this_host_can_run(image: str) -> None:
-    with started(image, options=_options("Q8_0"), arguments=["--verbosity", "4"]) as container:
+def test_the_server_picks_a_variant_that_this_host_can_run(native: str) -> None:
+    with started(native, options=_options("Q8_0"), arguments=["--verbosity", "4"]) as container:
         wait_for_health(container, "healthy")
         loaded = re.search(r"loaded CPU backend from /app/(\S+)", logs(container))
     assert loaded
@@ -84,13 +69,13 @@ def test_the_server_picks_a_variant_that_this_host_can_run(image: str) -> None:
 
 @pytest.mark.parametrize("quantisation", ["Q8_0", "F16"])
 @pytest.mark.parametrize("variant", RUNNABLE)
-def test_variant_agrees_with_the_reference(variant: str, quantisation: str, image: str) -> None:
+def test_variant_agrees_with_the_reference(variant: str, quantisation: str, native: str) -> None:
     alone = (
         "mkdir /tmp/app && cp -a /app/. /tmp/app/ && cd /tmp/app && rm libggml-cpu-*.so "
         f"&& cp /app/{library(variant)} . && exec ./llama-server --verbosity 4"
     )
     options = [*_options(quantisation), "--tmpfs", "/tmp:exec,mode=1777", "--entrypoint", "/bin/sh"]
-    with started(image, options=options, arguments=["-euc", alone]) as container:
+    with started(native, options=options, arguments=["-euc", alone]) as container:
         wait_for_health(container, "healthy")
         assert f"loaded CPU backend from /tmp/app/{library(variant)}" in logs(container)
         with Client(base_url(container)) as client:

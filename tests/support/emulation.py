@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.support.cpu_variants import platform_of_machine
+from tests.support.requirements import need
 from tools.apt import run_apt
+from tools.catalog import load_images
 from tools.docker_client import run_docker
 from tools.errors import ToolError
+from tools.tags import local_name
+
+ARM64 = "linux/arm64"
+#: An ARM machine runs what is for it as the CPU that it is.
+EMULATED = platform_of_machine(platform.machine()) != ARM64
 
 #: Debian's static build, so that it runs in any container.
 PACKAGE = "qemu-user-static"
@@ -29,7 +40,7 @@ RULE = f":{ENTRY.name}:M::{MAGIC}:{MASK}:{QEMU}:F"
 
 def runs(image: str) -> bool:
     """Whether a program of this arm64 image can be run here."""
-    run = ["run", "--rm", "--platform", "linux/arm64", "--network", "none"]
+    run = ["run", "--rm", "--platform", ARM64, "--network", "none"]
     return run_docker([*run, "--entrypoint", "/bin/true", image], timeout=60).returncode == 0
 
 
@@ -58,3 +69,20 @@ def emulated() -> Iterator[None]:
     finally:
         if mounted:
             subprocess.run(["umount", str(BINFMT)], check=True)
+
+
+@contextmanager
+def arm64_image(config: pytest.Config) -> Iterator[str]:
+    """Yield the name of the cpu image for arm64 on a machine that can run it; skip elsewhere."""
+    images = load_images()
+    name = local_name(images, images.images["cpu"], ARM64 if EMULATED else None)
+    found = run_docker(["image", "inspect", name], timeout=30).returncode == 0
+    why = f"no image {name}; `nox -s build -- cpu --platform {ARM64}` makes it"
+    need(config, "arm64", available=found, why=why)
+    with ExitStack() as stack:
+        if not runs(name):
+            try:
+                stack.enter_context(emulated())
+            except ToolError as error:
+                need(config, "arm64", available=False, why=str(error))
+        yield name

@@ -14,6 +14,9 @@ _OF_THE_CONNECTION = {"connection", "transfer-encoding", "keep-alive", "content-
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An engine with containerd's image store tries TLS first, and takes to HTTP only where the
+    # answer begins as one of HTTP does; before 1.0, answers to what is not understood did not.
+    default_request_version = "HTTP/1.0"
     server: Gate
 
     def _pass_on(self) -> None:

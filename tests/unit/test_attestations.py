@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from tools.attestations import attestation, statement
-from tools.catalog import GitOrigin, SdistOrigin, SourceOrigin, load_images
+from tools.catalog import (
+    CudaImages,
+    CudaOrigin,
+    GitOrigin,
+    SdistOrigin,
+    SourceOrigin,
+    load_images,
+)
+from tools.cuda import Cuda
 from tools.oci import Blob, compressed_size, image_index, platform_of
 from tools.packages import Installed, parse_release, parse_status
 from tools.provenance import provenance
@@ -104,9 +113,36 @@ def test_an_archive_is_named_beside_the_commit(tmp_path: Path) -> None:
     document = JsonLikeDictParser().parse(bill(SDIST, tmp_path))
     llama = next(each for each in document.packages if each.name == "llama.cpp")
     assert SDIST.sha256 in llama.source_info
-    made = provenance(image=CPU, platform="linux/arm64", labels=labels_of(SDIST), source=SDIST)
+    made = provenance(
+        image=CPU, platform="linux/arm64", labels=labels_of(SDIST), source=SDIST, cuda=None
+    )
     dependencies = made["buildDefinition"]["resolvedDependencies"]  # type: ignore[index]
     assert {"sha256": SDIST.sha256} in [each["digest"] for each in dependencies]
+
+
+@pytest.mark.parametrize("origin", IMAGES.cuda, ids=lambda each: each.name)
+def test_what_cuda_was_compiled_in_and_for_is_stated(origin: CudaOrigin) -> None:
+    base = Base("a base", "sha256:" + "b" * 64, "a base")
+    image = IMAGES.images["cuda"]
+    given = labels(
+        *(IMAGES, image, GIT, base, Revision("c" * 40, "v1.2.3", 1700000000)),
+        patches=["0001-a"],
+        toolchain="gcc 14.2.0",
+        cuda=Cuda(origin, (80, 90)),
+    )
+    made = provenance(image=image, platform="linux/amd64", labels=given, source=GIT, cuda=origin)
+    definition = made["buildDefinition"]
+    assert definition["externalParameters"]["cudaArchitectures"] == ["80", "90"]  # type: ignore[index]
+    named = [each.get("name") for each in definition["resolvedDependencies"]]  # type: ignore[index]
+    devel = [origin.devel.reference] if isinstance(origin, CudaImages) else []
+    assert named == [None, None, "a base", *devel]
+
+
+def test_an_image_without_cuda_states_none() -> None:
+    made = provenance(
+        image=CPU, platform="linux/amd64", labels=labels_of(GIT), source=GIT, cuda=None
+    )
+    assert "cuda" not in json.dumps(made)
 
 
 def test_the_same_inputs_state_the_same(tmp_path: Path) -> None:

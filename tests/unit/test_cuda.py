@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import tools.build
 from tools.build import cuda_arguments
 from tools.build import main as build
 from tools.catalog import CudaImages, CudaPackages, load_images
@@ -74,3 +75,19 @@ def test_the_dockerfile_is_told_where_the_toolkit_is_from() -> None:
 def test_architectures_of_an_image_without_cuda_are_refused() -> None:
     with pytest.raises(ToolError, match="the image cpu has no CUDA"):
         build(["cpu", "--cuda-arch", "90"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "cuda is not made for linux/arm64, only for linux/amd64"),
+        (["--platform", "linux/amd64"], "cuda for linux/amd64 is made on linux/amd64 only"),
+    ],
+)
+def test_an_arm_machine_is_told_that_it_makes_no_cuda(
+    options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools.build, "ensure_engine", lambda: None)
+    monkeypatch.setattr(tools.build, "engine_platform", lambda: "linux/arm64")
+    with pytest.raises(ToolError, match=said):
+        build(["cuda", *options])

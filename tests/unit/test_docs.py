@@ -55,9 +55,9 @@ def test_messages_name_verbs_that_exist() -> None:
     assert {each for each in named if each[1] not in verbs()} == set()
 
 
-def test_the_readme_lists_every_verb() -> None:
-    table = set(re.findall(r"^\| `([a-z-]+)` +\|", DOCS[0].read_text(), re.MULTILINE))
-    assert verbs() <= table
+def test_the_readme_lists_every_verb_once() -> None:
+    table = re.findall(r"^\| `([a-z-]+)` +\|", DOCS[0].read_text(), re.MULTILINE)
+    assert sorted(each for each in table if each in verbs()) == sorted(verbs())
 
 
 def examples() -> Iterator[tuple[str, str]]:

@@ -25,18 +25,19 @@ Answer = Callable[[httpx.Request], httpx.Response]
         ("ghcr.io/owner/jina-embeddings-v5", "ghcr.io", False),
         ("localhost:5000/x", "localhost:5000", True),
         ("127.0.0.1:5000/a/b__c/d-e", "127.0.0.1:5000", True),
+        ("ghcr.io/Owner-Inc/jina-embeddings-v5", "ghcr.io", False),
     ],
 )
 def test_a_repository_is_a_host_and_a_name(text: str, host: str, local: bool) -> None:
     repository = parse_repository(text)
-    assert str(repository) == text
+    assert str(repository) == text.lower()
     assert repository.host == host
     assert repository.local == local
 
 
 @pytest.mark.parametrize(
     "text",
-    ["jina-embeddings-v5", "owner/name", "ghcr.io/Owner/x", "ghcr.io/x:tag", "https://ghcr.io/x"],
+    ["jina-embeddings-v5", "owner/name", "ghcr.io/-owner/x", "ghcr.io/x:tag", "https://ghcr.io/x"],
 )
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ToolError, match=r"ghcr\.io/owner/jina-embeddings-v5"):
@@ -181,6 +182,7 @@ def test_an_upload_goes_where_the_registry_says_and_only_once() -> None:
         ("denied: permission_denied: write_package", r"docker login ghcr\.io"),
         ("unsupported: The operation is unsupported.", "read-only"),
         ("unknown: Method not allowed", "read-only"),
+        ("unexpected status from POST request to x: 405 Method Not Allowed", "read-only"),
         ("connection refused", "cannot push to ghcr.io/owner/x: connection refused"),
     ],
 )

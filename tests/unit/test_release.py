@@ -12,6 +12,7 @@ from tools.tags import (
     BASE_ORIGIN_LABEL,
     CUDA_ARCHITECTURES_LABEL,
     CUDA_ORIGIN_LABEL,
+    FLAVOUR_LABEL,
     MODEL_LABEL,
     NO_PATCHES,
     PATCHES_LABEL,
@@ -29,6 +30,7 @@ GOOD = {
     REVISION_LABEL: COMMIT,
     VERSION_LABEL: "1.2.3",
     PATCHES_LABEL: "0001-embeddings",
+    FLAVOUR_LABEL: "cpu",
     SOURCE_ORIGIN_LABEL: IMAGES.llama_cpp[0].name,
     BASE_ORIGIN_LABEL: IMAGES.base[0].name,
 }
@@ -58,6 +60,8 @@ def test_a_release_of_this_tree_from_first_origins_is_allowed() -> None:
         ({REVISION_LABEL: "f" * 40}, "was built from f"),
         ({VERSION_LABEL: "0.0.0-dev.0123456789ab"}, "is version 0.0.0-dev.0123456789ab, not 1.2.3"),
         ({PATCHES_LABEL: NO_PATCHES}, "without our patches"),
+        ({FLAVOUR_LABEL: "cuda"}, "is of the flavour cuda, not cpu"),
+        ({FLAVOUR_LABEL: ""}, "is of the flavour unknown, not cpu"),
         ({SOURCE_ORIGIN_LABEL: "pypi-0.3.36"}, "it is of pypi-0.3.36, registry"),
         ({BASE_ORIGIN_LABEL: "debian-archive"}, "it is of fork, debian-archive"),
         ({MODEL_LABEL: "nano"}, "CC-BY-NC-4.0"),
@@ -107,7 +111,7 @@ def test_a_cuda_image_for_fewer_gpus_is_refused(
     architectures: str | None, missing: str | None
 ) -> None:
     """``--cuda-arch 90`` is for a quick build of one's own; as `cuda` it would fail on others."""
-    labels = {**GOOD, CUDA_ORIGIN_LABEL: IMAGES.cuda[0].name}
+    labels = {**GOOD, FLAVOUR_LABEL: "cuda", CUDA_ORIGIN_LABEL: IMAGES.cuda[0].name}
     if architectures:
         labels[CUDA_ARCHITECTURES_LABEL] = architectures
     image = replace(built(), labels=labels)
@@ -125,6 +129,7 @@ def test_an_older_toolkit_cannot_be_asked_for_newer_gpus() -> None:
     labels = {
         **GOOD,
         VERSION_LABEL: "1.2.3-dev",
+        FLAVOUR_LABEL: "cuda",
         CUDA_ORIGIN_LABEL: origin.name,
         CUDA_ARCHITECTURES_LABEL: "75,80,86,89,90",
     }

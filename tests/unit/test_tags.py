@@ -112,7 +112,7 @@ def test_an_image_with_cuda_says_what_code_is_in_it_and_under_which_terms() -> N
 
 def test_a_release_has_its_own_tags_and_moves_the_short_ones() -> None:
     assert names("cpu", RELEASE, fallback=False) == Names(
-        fixed=("1.2.3-cpu", f"sha-{COMMIT}-cpu"), moving=("1.2-cpu", "cpu")
+        fixed=("1.2.3-cpu",), of_commit=(f"sha-{COMMIT}-cpu",), moving=("1.2-cpu", "cpu")
     )
 
 
@@ -120,7 +120,7 @@ def test_a_release_has_its_own_tags_and_moves_the_short_ones() -> None:
 def test_pre_releases_and_development_versions_move_nothing(tag: str) -> None:
     revision = Revision(COMMIT, tag)
     assert names("cuda", revision, fallback=False) == Names(
-        fixed=(f"{revision.version}-cuda", f"sha-{COMMIT}-cuda"), moving=()
+        fixed=(f"{revision.version}-cuda",), of_commit=(f"sha-{COMMIT}-cuda",), moving=()
     )
 
 
@@ -129,30 +129,46 @@ def test_pre_releases_and_development_versions_move_nothing(tag: str) -> None:
     [
         ("v1.2.3", "1.2.3-dev-cpu"),
         ("v1.2.3-rc.1", "1.2.3-rc.1-dev-cpu"),
-        ("", "0.0.0-dev.0123456789ab-cpu"),
+        ("", "0.0.0-dev.0123456789ab-dev-cpu"),
     ],
 )
 def test_fallback_origins_leave_every_name_of_the_commit_alone(tag: str, name: str) -> None:
-    assert names("cpu", Revision(COMMIT, tag), fallback=True) == Names(fixed=(name,), moving=())
+    assert names("cpu", Revision(COMMIT, tag), fallback=True) == Names((name,), (), ())
 
 
-def test_an_untested_platform_moves_nothing() -> None:
-    assert names("cpu", RELEASE, fallback=False, tested=False).moving == ()
+def test_an_untested_platform_gets_its_version_only() -> None:
+    assert names("cpu", RELEASE, fallback=False, tested=False) == Names(("1.2.3-cpu",), (), ())
+
+
+def test_the_short_names_are_the_last() -> None:
+    found = names("cpu", RELEASE, fallback=False)
+    assert found.all == ("1.2.3-cpu", f"sha-{COMMIT}-cpu", "1.2-cpu", "cpu")
 
 
 def test_versions_are_compared_as_numbers_and_pre_releases_come_first() -> None:
-    ordered = ["0.9.9", "0.10.0-rc.1", "0.10.0", "1.0.0", "1.0.10"]
+    # From alpha to the release: the example of semver.org's item 11.
+    ordered = ["0.9.9", "0.10.0-rc.1", "0.10.0-rc.9", "0.10.0-rc.10", "0.10.0"]
+    ordered += [f"1.0.0-{pre}" for pre in ("alpha", "alpha.1", "alpha.beta", "beta", "beta.2")]
+    ordered += ["1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.0.10"]
     for older, newer in pairwise(ordered):
         assert is_newer(newer, older)
         assert not is_newer(older, newer)
         assert not is_newer(newer, newer)
-    with pytest.raises(ToolError, match="is not a version"):
-        is_newer("1.2", "1.1.0")
+    for faulty in ("1.2", "1.2.3-", "1.2.3-rc..1", "1.2.3-rc."):
+        with pytest.raises(ToolError, match="is not a version"):
+            is_newer(faulty, "1.1.0")
 
 
 def test_the_newest_version_among_a_commits_tags_counts() -> None:
     assert newest_version_tag(["v1", "v1.2.3-rc.1", "v1.2.3", "nightly"]) == "v1.2.3"
+    assert newest_version_tag(["v1.2.3-rc.10", "v1.2.3-rc.9"]) == "v1.2.3-rc.10"
     assert newest_version_tag(["v1", "v01.2.3", "1.2.3", "v1.2.3+build"]) == ""
+
+
+@pytest.mark.parametrize("tag", ["v1.2.3-dev", "v1.2.3-rc.1-dev"])
+def test_a_git_tag_that_looks_like_a_fallback_build_is_refused(tag: str) -> None:
+    with pytest.raises(ToolError, match=f"git tag --delete {tag}"):
+        newest_version_tag(["v1.2.3", tag])
 
 
 def test_an_index_is_annotated_with_what_its_platforms_agree_on() -> None:

@@ -18,7 +18,7 @@ import yaml
 import noxfile
 from tools.catalog import ROOT, load_images, load_models
 from tools.errors import ToolError
-from tools.matrix import RUNNERS, build, gpu, main, release, verify
+from tools.matrix import RUNNERS, build, elasticsearch, gpu, main, release, verify
 
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")
@@ -34,7 +34,7 @@ ALSO_CALLED = {
     "tee": {"reports/"},
     "printf": {"```text", "%s $TOKEN"},
     "docker": {"login ghcr.io"},
-    "sudo": {"apt-get install --yes qemu-user-static"},
+    "sudo": {"apt-get update", "apt-get install --yes qemu-user-static"},
     "exit": {"0"},
 }
 
@@ -160,11 +160,66 @@ def test_only_jobs_that_no_pull_request_runs_may_write() -> None:
             assert "refs/tags/v" in job["if"], name
 
 
-def test_no_pull_request_runs_on_a_machine_of_ours() -> None:
-    for name, workflow in WORKFLOWS.items():
-        for job in workflow["jobs"].values():
-            if "self-hosted" in job["runs-on"]:
-                assert "github.event_name != 'pull_request'" in job["if"], name
+#: True for nothing but main and tags of versions.
+REVIEWED = "(github.ref == 'refs/heads/main' || startsWith(github.ref, 'refs/tags/v'))"
+
+
+def test_only_what_was_reviewed_runs_on_a_machine_of_ours() -> None:
+    """No pull request, and no branch on which somebody starts a workflow by hand."""
+    ours = [
+        job
+        for workflow in WORKFLOWS.values()
+        for job in workflow["jobs"].values()
+        if "self-hosted" in job["runs-on"]
+    ]
+    assert ours
+    for job in ours:
+        conditions = job["if"].split(" && ")
+        assert REVIEWED in conditions
+        assert [each for each in conditions if "||" in each] == [REVIEWED]
+
+
+def test_what_measures_the_gpu_has_it_for_itself() -> None:
+    scripts = [step.keys.get("run", "") for step in steps() if step.job == "gpu"]
+    (script,) = (script for script in scripts if "tests/runtime/test_gpu.py" in script)
+    (words,) = commands(script)
+    assert re.search(r"-- -n 0 .*--require gpu\b", " ".join(words))
+    assert [word for word in words if word.startswith("tests/")] == ["tests/runtime/test_gpu.py"]
+    assert [script for script in scripts if "tests/contract" in script]
+
+
+def test_a_lost_label_of_cuda_fails_wherever_the_image_is_judged() -> None:
+    assert {row["image"]: row["require"] for row in build(load_images())} == {
+        "cpu": "docker",
+        "cuda": "docker,cuda-image",
+    }
+    judging = [step for step in steps() if "tests/image" in step.keys.get("run", "")]
+    assert {step.job for step in judging} == {"verify", "gpu"}
+    for step in judging:
+        assert step.keys["env"]["REQUIRE"] == "${{ matrix.require }}"
+        assert re.search(r'--require "(gpu,)?\$REQUIRE"', step.keys["run"])
+
+
+def test_what_is_signed_is_what_was_published() -> None:
+    """The name too: the owner's may have capitals, which no registry takes."""
+    (sign,) = (step for step in steps() if "attest-build" in step.keys.get("uses", ""))
+    assert sign.keys["with"]["subject-name"] == "${{ steps.publish.outputs.repository }}"
+    assert sign.keys["with"]["subject-digest"] == "${{ steps.publish.outputs.digest }}"
+    (published,) = (step for step in steps() if step.keys.get("id") == "publish")
+    assert '--outputs-to "$GITHUB_OUTPUT"' in published.keys["run"]
+
+
+def test_publishing_waits_for_every_judge_and_for_its_own_kind() -> None:
+    jobs = WORKFLOWS["ci.yml"]["jobs"]
+    publish = jobs["publish"]
+    assert set(publish["needs"]) == set(jobs) - {"publish", "rehearse"}
+    for judge in set(publish["needs"]) - {"plan", "build", "gpu"}:
+        assert f"needs.{judge}.result == 'success'" in publish["if"].split(" && ")
+    assert publish["concurrency"] == {
+        "group": "publish-${{ matrix.image }}",
+        "cancel-in-progress": False,
+        "queue": "max",
+    }
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
@@ -199,6 +254,8 @@ def test_the_matrix_has_every_image_platform_and_model_once() -> None:
     assert verified == [(*row, model) for row in built for model in models.models]
     assert len({row["artifact"] for row in build(images)}) == len(built)
     assert [row["image"] for row in gpu(images)] == ["cuda"]
+    usual = [(row["artifact"], row["model"]) for row in elasticsearch(images, models)]
+    assert usual == [("image-cpu-linux-amd64", model) for model in models.models]
     assert release(images, with_gpu=True) == [{"image": name} for name in images.images]
     assert release(images, with_gpu=False) == [{"image": "cpu"}]
     assert all(row["runner"] == RUNNERS[row["platform"]] for row in verify(images, models))
