@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.bench import report
+from tools.bench.agreement import check
+from tools.bench.contenders import OURS, our_image
 from tools.bench.machine import describe_image, describe_machine
 from tools.bench.measure import measure
 from tools.bench.plots import draw
@@ -35,10 +37,15 @@ QUIET = 0.1
 
 def show(results: Results) -> None:
     """Print the tables."""
-    say(f"\n{report.machine_line(results.machine)}\n{report.image_line(results.image)}")
+    say(f"\n{report.machine_line(results.machine)}\n{OURS}: {report.image_line(results.image)}")
+    for peer in results.peers:
+        say(report.peer_line(peer))
     for model in dict.fromkeys(cell.model for cell in results.cells):
         say(f"\n{model}, {results.rounds} rounds")
         table(report.rate_rows(results, model), report.HEADER)
+    if results.refusals:
+        say("\nnot answered")
+        table(report.refusal_rows(results), report.REFUSAL_HEADER)
     say("")
     table(report.server_rows(results), report.SERVER_HEADER)
 
@@ -94,9 +101,8 @@ def main(arguments: Sequence[str]) -> None:
 
     image = describe_image(options.image)
     machine = describe_machine(options.image)
-    measured = [
-        measure(models.models[name], options.quant, options.image, plan, rounds) for name in names
-    ]
+    contenders = [our_image(options.image, quantisation) for quantisation in options.quant]
+    measured = [measure(models.models[name], contenders, plan, rounds, check) for name in names]
     shares = [each.busy for each in measured if each.busy is not None]
     results = Results(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -104,7 +110,9 @@ def main(arguments: Sequence[str]) -> None:
         busy=max(shares) if len(shares) == len(measured) else None,
         machine=machine,
         image=image,
+        peers=(),
         cells=tuple(cell for each in measured for cell in each.cells),
+        refusals=tuple(refusal for each in measured for refusal in each.refusals),
         servers=tuple(server for each in measured for server in each.servers),
     )
     save(results, options.output)
