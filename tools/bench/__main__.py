@@ -1,4 +1,4 @@
-"""Measure the shipped image over HTTP: `nox -s bench`.
+"""Measure the shipped image over HTTP, and others beside it: `nox -s bench`.
 
 On full-shape synthetic weights: speed does not depend on a weight's value. All servers of a
 model are booted, and take turns round by round, those that wait stopped: what else happens on
@@ -18,6 +18,8 @@ from tools.bench.agreement import check
 from tools.bench.contenders import OURS, our_image
 from tools.bench.machine import describe_image, describe_machine
 from tools.bench.measure import measure
+from tools.bench.peers.known import PEERS
+from tools.bench.peers.make import ALL, make_peers
 from tools.bench.plots import draw
 from tools.bench.results import Results, load, save
 from tools.bench.workloads import QUICK, full_plan
@@ -87,6 +89,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="nano and four workloads: two minutes")
     parser.add_argument("--models", nargs="+", choices=sorted(models.models))
     parser.add_argument("--quant", nargs="+", choices=QUANTISATIONS, default=QUANTISATIONS)
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=[*PEERS, ALL],
+        default=[],
+        metavar="NAME",
+        help=f"measure these beside ours: {', '.join(PEERS)}; {ALL}: whichever can be made here",
+    )
     parser.add_argument("--rounds", type=int, help="of each workload (5; 3 with --quick)")
     parser.add_argument("--image", default=local_name(images, images.images["cpu"]))
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: %(default)s")
@@ -101,7 +111,9 @@ def main(arguments: Sequence[str]) -> None:
 
     image = describe_image(options.image)
     machine = describe_machine(options.image)
+    peers = make_peers(images, options.peers)
     contenders = [our_image(options.image, quantisation) for quantisation in options.quant]
+    contenders += [contender for peer in peers for contender in peer.contenders]
     measured = [measure(models.models[name], contenders, plan, rounds, check) for name in names]
     shares = [each.busy for each in measured if each.busy is not None]
     results = Results(
@@ -110,7 +122,7 @@ def main(arguments: Sequence[str]) -> None:
         busy=max(shares) if len(shares) == len(measured) else None,
         machine=machine,
         image=image,
-        peers=(),
+        peers=tuple(peer.facts for peer in peers),
         cells=tuple(cell for each in measured for cell in each.cells),
         refusals=tuple(refusal for each in measured for refusal in each.refusals),
         servers=tuple(server for each in measured for server in each.servers),

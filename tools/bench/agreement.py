@@ -42,8 +42,8 @@ def check(subjects: Sequence[Subject]) -> None:
         same = [each for each in ours if each.contender.quantisation == quantisation]
         reference = (same or ours)[0]
         inputs = probes(tokens=subject.contender.takes_tokens)
-        expected = embed(reference, inputs)
-        cosines = similarity(embed(subject, inputs), expected)
+        expected = embed(reference, inputs, sum(LENGTHS))
+        cosines = similarity(embed(subject, inputs, sum(LENGTHS)), expected)
         if not cosines.min() >= ENOUGH:
             listed = ", ".join(f"{cosine:.4f}" for cosine in cosines)
             raise ToolError(
@@ -73,8 +73,11 @@ def similarity(one: Vectors, other: Vectors) -> Vectors:
     return cosines
 
 
-def embed(subject: Subject, inputs: Sequence[list[int]] | Sequence[str]) -> Vectors:
-    """Return a server's vectors. Raises ToolError where it gives none, or read other lengths."""
+def embed(subject: Subject, inputs: Sequence[list[int]] | Sequence[str], tokens: int) -> Vectors:
+    """Return a server's vectors of inputs that are ``tokens`` long in all.
+
+    Raises ToolError where it gives none, or read more or less than that.
+    """
     label = subject.contender.label
     body = json.dumps({"input": list(inputs), "encoding_format": "base64"}).encode()
     request = urllib.request.Request(  # noqa: S310 - an address of our own
@@ -92,8 +95,8 @@ def embed(subject: Subject, inputs: Sequence[list[int]] | Sequence[str]) -> Vect
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ToolError(f"{label} does not answer with vectors: {error!r}") from None
     read = content.get("usage", {}).get("prompt_tokens")
-    if read != sum(LENGTHS):
-        raise ToolError(f"{label} says that it read {read} tokens of {sum(LENGTHS)}")
+    if read != tokens:
+        raise ToolError(f"{label} says that it read {read} tokens of {tokens}")
     return vectors
 
 

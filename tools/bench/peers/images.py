@@ -1,0 +1,69 @@
+"""Peers that are llama-server in an image: built by our own recipe, booted without compose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from tools.bench.machine import ImageFacts, describe_image
+from tools.bench.peers.known import ImagePeer
+from tools.bench.servers import Booted, Container
+from tools.build import build_image
+from tools.catalog import Image, Images, Model
+from tools.docker_client import docker_client, engine_platform, run_docker
+from tools.errors import ToolError
+from tools.origins import Choice
+from tools.stack import CONTAINER_PORT, Running, wait_until_healthy
+
+
+def build_peer(images: Images, peer: ImagePeer) -> ImageFacts:
+    """Build a peer's image, which takes seconds where nothing has changed, and describe it.
+
+    Raises ToolError where this machine is not one of its platforms, or the build fails.
+    """
+    platform = engine_platform()
+    if platform not in peer.platforms:
+        raise ToolError(f"it is for {' and '.join(peer.platforms)}, not for {platform}")
+    own = images.images["cpu"]
+    cmake = own.cmake if peer.cmake is None else peer.cmake
+    name = build_image(
+        images if peer.base is None else replace(images, base=(peer.base,)),
+        Image(peer.name, peer.platforms, cuda_architectures=(), cmake=cmake),
+        Choice(),
+        tag=f"{images.repository}:peer-{peer.name}",
+        patches=(),
+    )
+    return describe_image(name)
+
+
+def container_options(peer: ImagePeer, model: Model, file: Path) -> list[str]:
+    """Return the options of `docker run` that make the peer serve a model file."""
+    settings = {"LLAMA_ARG_MODEL": f"/models/{file.name}", **peer.settings[model.name]}
+    named = [word for key, value in settings.items() for word in ("--env", f"{key}={value}")]
+    volume = f"{file.parent.resolve()}:/models:ro"
+    return ["--publish", f"127.0.0.1::{CONTAINER_PORT}", "--volume", volume, *named]
+
+
+@contextmanager
+def booted_peer(peer: ImagePeer, image: str, model: Model, file: Path) -> Iterator[Booted]:
+    """Boot a peer's image on a model file and remove the container at the end.
+
+    Raises ToolError when it does not become healthy.
+    """
+    started = run_docker(
+        ["run", "--detach", "--pull", "never", *container_options(peer, model, file), image],
+        timeout=120,
+    )
+    if started.returncode != 0:
+        raise ToolError(f"the container could not be started: {started.stderr.strip()}")
+    container = started.stdout.strip()
+    try:
+        client = docker_client()
+        wait_until_healthy(client, client.container.inspect(container))
+        published = run_docker(["port", container, f"{CONTAINER_PORT}/tcp"], timeout=60)
+        address = published.stdout.splitlines()[0]
+        yield Container(Running(f"http://{address}", container))
+    finally:
+        run_docker(["rm", "--force", "--volumes", container], timeout=60)
