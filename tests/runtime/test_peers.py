@@ -1,9 +1,13 @@
-"""The benchmark's peers as processes answer as an independent implementation of the model does.
+"""The benchmark's peers answer as an independent implementation of the model does.
 
-Each is booted as the benchmark boots it, on tiny weights, where its environment is installed.
+Each is booted as the benchmark boots it, on tiny weights: processes where their environments are
+installed, images as the image under test at the peer's settings.
 """
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,17 +17,20 @@ from tests.support.requirements import need
 from tests.support.vectors import cosine
 from tests.support.words import Words
 from tools.bench.agreement import embed
+from tools.bench.contenders import Contender
 from tools.bench.measure import Subject
 from tools.bench.peers.environments import is_installed
-from tools.bench.peers.known import PEERS, PYTORCH_FP32, PythonPeer
+from tools.bench.peers.images import booted_peer
+from tools.bench.peers.known import PEERS, PYTORCH_FP32, ImagePeer, PythonPeer
 from tools.bench.peers.make import make
-from tools.bench.servers import awake, frozen
+from tools.bench.servers import Booted, awake, frozen
 from tools.bench.workloads import random_texts
 from tools.catalog import Model, load_images, load_models
 from tools.fetch import models_dir
 from tools.synthetic import ensure_synthetic
 
 MODELS = load_models().models
+IMAGE_PEERS = [peer for peer in PEERS.values() if isinstance(peer, ImagePeer)]
 PYTHON_PEERS = [peer for peer in PEERS.values() if isinstance(peer, PythonPeer)]
 
 #: bfloat16 has 8 bits of precision: ten roundings of 2 ** -9 each, at random, turn a vector by
@@ -55,3 +62,31 @@ def test_a_peer_gives_the_models_vectors(
             with frozen([booted]), awake(booted):
                 vectors = embed(subject, inputs, sum(LENGTHS))
         assert cosine(vectors, expected).min() >= BAR
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
+@pytest.mark.parametrize("peer", IMAGE_PEERS, ids=lambda peer: peer.name)
+def test_llama_server_answers_at_a_peers_settings(
+    peer: ImagePeer, model: Model, image: str
+) -> None:
+    """The longest input of the benchmark too, where a causal model's slot has room for it."""
+    lengths = (*LENGTHS, 2047 if model.shape.causal else 2048)
+    file = ensure_synthetic(models_dir(), model, "tiny", "F16")
+    words, reference, random = Words(file), Reference(file), np.random.default_rng(4)
+    tokens = [words.token_ids(random_texts(random, 1, length)[0]) for length in lengths]
+    expected = [reference.embed_tokens(each) for each in tokens]
+    with booted_peer(peer, image, model, file) as booted:
+        with frozen([booted]), awake(booted):
+            vectors = embed(Subject(contender_of(peer), booted), tokens, sum(lengths))
+        assert booted.peak_bytes() > file.stat().st_size / 2
+        assert 0 < booted.restart_seconds() < 60
+    assert cosine(vectors, expected).min() >= BAR
+
+
+def contender_of(peer: ImagePeer) -> Contender:
+    """What the subject of a request is called by; nothing boots it."""
+
+    def boot(model: Model, file: Path) -> AbstractContextManager[Booted]:
+        raise AssertionError("it is booted already")
+
+    return Contender(peer.name, "F16", boot)
