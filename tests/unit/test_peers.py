@@ -309,8 +309,9 @@ def test_a_process_that_ends_or_ended_says_why(linux: None) -> None:
         pass
     command = [sys.executable, "-c", SCRIPT, "{port}"]
     with booted_process(command, os.environ, "/ready") as process:
+        started = process._running()
         process.send_signal("KILL")
-        process._running().wait()
+        started.wait()
         with pytest.raises(ToolError, match="has ended, with signal 9"):
             process.send_signal("CONT")
 
