@@ -19,8 +19,8 @@ from tests.support.words import Words
 from tools.bench import report
 from tools.bench.contenders import OURS, Contender
 from tools.bench.load import Sample, send_all
-from tools.bench.machine import ImageFacts, Machine, busy_share, read_cpuinfo
-from tools.bench.measure import Subject, run_rounds
+from tools.bench.machine import ImageFacts, Machine, available_bytes, busy_share, read_cpuinfo
+from tools.bench.measure import Subject, require_memory, run_rounds
 from tools.bench.results import (
     Cell,
     PeerFacts,
@@ -338,6 +338,20 @@ def test_busy_is_all_that_is_not_idle(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("tools.bench.machine.time.sleep", later)
     assert busy_share(stat) == pytest.approx(0.15)
     assert busy_share(tmp_path / "missing") is None
+
+
+def test_servers_that_leave_no_memory_are_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  24000000 kB\nMemAvailable:  3145728 kB\n")
+    assert available_bytes(meminfo) == 3 * 2**30
+    assert available_bytes(tmp_path / "missing") is None
+    monkeypatch.setattr("tools.bench.measure.available_bytes", lambda: 3 * 2**30)
+    nano = load_models().models["nano"]
+    require_memory(nano, 3)
+    with pytest.raises(ToolError, match=r"4 servers of nano leave 3\.2 GB"):
+        require_memory(nano, 4)
 
 
 # ------------------------------------------------------------------ results

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tools.bench.contenders import OURS, Contender
 from tools.bench.load import Sample, send_all
-from tools.bench.machine import busy_share
+from tools.bench.machine import available_bytes, busy_share
 from tools.bench.results import Cell, Refusal, Server, make_cell
 from tools.bench.servers import Booted, awake, frozen
 from tools.bench.workloads import Workload, bodies
@@ -19,6 +19,9 @@ from tools.fetch import models_dir
 from tools.synthetic import ensure_synthetic
 
 _WARM_UP = Workload(16, 1, 1)
+#: What a server may need beyond what it has when it is started, in bytes: small's grows by 0.6 GB
+#: with inputs of 2048 tokens (README, "Measured").
+_GROWTH = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def measure(
             except ToolError as error:
                 raise ToolError(f"{contender.label} on {model.name}: {error}") from None
             subjects.append(Subject(contender, server))
+            require_memory(model, len(subjects))
         check(subjects)
         with frozen([subject.booted for subject in subjects]):
             busy = busy_share()
@@ -126,6 +130,16 @@ def measure(
                         raise
                     loud(f"{subject.contender.label}, start and memory: {error}")
     return Measured(cells, refusals, servers, busy)
+
+
+def require_memory(model: Model, servers: int) -> None:
+    """Raise ToolError where the servers that are up leave too little memory to be measured."""
+    left = available_bytes()
+    if left is not None and left < servers * _GROWTH:
+        raise ToolError(
+            f"{servers} servers of {model.name} leave {left / 1e9:.1f} GB of memory, and each may "
+            "need another; all are in memory at once, so name fewer with --peers or --quant"
+        )
 
 
 def start_and_memory(model: Model, subject: Subject, rounds: int) -> Server:

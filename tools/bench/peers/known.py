@@ -81,8 +81,10 @@ _FIXED_AVX2 = (
     ("GGML_F16C", "ON"),
     ("GGML_BMI2", "ON"),
 )
-#: What is left out of every build of ours for needing a network or not being the server.
+#: What is left out of every build of ours for needing a network or not being the server, and
+#: llama.cpp's own default that images/Dockerfile counts on.
 _SERVER_ONLY = (
+    ("BUILD_SHARED_LIBS", "ON"),
     ("LLAMA_BUILD_APP", "OFF"),
     ("LLAMA_BUILD_EXAMPLES", "OFF"),
     ("LLAMA_BUILD_TESTS", "OFF"),
