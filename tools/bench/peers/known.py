@@ -71,8 +71,9 @@ BOOKWORM = BootstrapOrigin(
     include=("ca-certificates",),
 )
 
-#: One set of kernels, for AVX2: what llama.cpp takes with GGML_NATIVE off and no variants, said
-#: outright (ggml/CMakeLists.txt: INS_ENB). No backends as files of their own.
+#: One set of kernels, for AVX2, and no backends as files of their own. The first setup's
+#: Dockerfile is not at hand: that its flags were fixed to AVX2 is known (design, section 5), and
+#: these are what llama.cpp makes of that (those that INS_ENB turns on in ggml/CMakeLists.txt).
 _FIXED_AVX2 = (
     ("GGML_NATIVE", "OFF"),
     ("GGML_AVX", "ON"),
@@ -103,6 +104,8 @@ _FIRST_SETUP = {
     "LLAMA_ARG_N_PARALLEL": "4",
 }
 
+#: Of the same llama.cpp as our image, so that the recipe alone differs: the branch that it cloned
+#: was older and not pinned.
 FIRST_SETUP = ImagePeer(
     name="first-setup",
     what="the first setup's recipe: Debian 12's GCC 12, fixed AVX2 flags, its compose settings "
@@ -162,7 +165,7 @@ _LLAMA_CPP_PYTHON = Environment(
     "llama-cpp-python",
     # The release whose sdist our own llama.cpp may come from (images.toml).
     ("llama-cpp-python[server]==0.3.36",),
-    compiles="llama.cpp, some ten minutes on two cores",
+    compiles="llama.cpp, which takes minutes",
 )
 
 _ENGINE = ("-m", "tools.bench.peers.engine", "--port", "{port}")

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-#: What one forward pass may hold, in tokens, padding included; a longer input goes alone. Some
-#: sixteen times the tokens from which matrices are large enough to keep two cores busy.
+#: What one forward pass may hold, in tokens, padding included; a longer input goes alone. Chosen,
+#: not tuned.
 MOST_TOKENS = 4096
 #: Inputs are computed together where the shortest has at least this share of the longest.
 ALIKE = 0.75

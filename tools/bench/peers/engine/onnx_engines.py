@@ -17,7 +17,7 @@ def usable_cpus() -> int:
 
 
 class OnnxRuntimeEngine:
-    """ONNX Runtime on the CPU, with all of its graph's optimisations."""
+    """ONNX Runtime on the CPU, at its default settings but for the number of threads."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime  # noqa: PLC0415 - only in its own environment
@@ -35,7 +35,7 @@ class OnnxRuntimeEngine:
 
 
 class OpenVinoEngine:
-    """OpenVINO on the CPU, in the precision that it prefers there (bf16 where the CPU has AMX)."""
+    """OpenVINO on the CPU, in the precision that it prefers there (bf16 on some)."""
 
     def __init__(self, path: Path) -> None:
         import openvino  # noqa: PLC0415 - only in its own environment
