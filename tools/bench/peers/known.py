@@ -72,7 +72,7 @@ BOOKWORM = BootstrapOrigin(
 )
 
 #: One set of kernels, for AVX2, and no backends as files of their own. The first setup's
-#: Dockerfile is not at hand: that its flags were fixed to AVX2 is known (design, section 5), and
+#: Dockerfile is not at hand: that its flags were fixed to AVX2 is known (issue 7), and
 #: these are what llama.cpp makes of that (those that INS_ENB turns on in ggml/CMakeLists.txt).
 _FIXED_AVX2 = (
     ("GGML_NATIVE", "OFF"),
