@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from tests.support.requirements import need
 from tools.bench import agreement
 from tools.bench.contenders import OURS, Contender
 from tools.bench.measure import Subject
-from tools.bench.peers import environments, make
+from tools.bench.peers import environments, images, make
 from tools.bench.peers.engine import server as engine_server
 from tools.bench.peers.engine.batching import ALIKE, MOST_TOKENS, Vectors, choose, pad
 from tools.bench.peers.engine.server import EmbeddingServer
@@ -89,6 +90,24 @@ def test_images_have_settings_for_every_model(peer: ImagePeer) -> None:
         options = container_options(peer, model, Path("/some/where/file.gguf"))
         assert "LLAMA_ARG_MODEL=/models/file.gguf" in options
         assert "/some/where:/models:ro" in options
+
+
+def test_a_container_that_cannot_be_started_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[tuple[str, ...]] = []
+
+    def docker(arguments: Sequence[str], timeout: float) -> CompletedProcess[str]:
+        run.append(tuple(arguments))
+        code = 1 if arguments[0] == "start" else 0
+        return CompletedProcess(["docker"], code, "an-id\n", "no bridge")
+
+    monkeypatch.setattr(images, "run_docker", docker)
+    with (
+        pytest.raises(ToolError, match="`docker start` failed: no bridge"),
+        images.booted_peer(IMAGE_PEERS[0], "an-image", MODELS["nano"], Path("/a/file.gguf")),
+    ):
+        pass
+    assert [each[0] for each in run] == ["create", "start", "rm"]
+    assert run[-1][-1] == "an-id"
 
 
 def test_one_environment_has_one_list_of_packages() -> None:

@@ -39,7 +39,7 @@ def build_peer(images: Images, peer: ImagePeer) -> ImageFacts:
 
 
 def container_options(peer: ImagePeer, model: Model, file: Path) -> list[str]:
-    """Return the options of `docker run` that make the peer serve a model file."""
+    """Return the options of `docker create` that make the peer serve a model file."""
     settings = {"LLAMA_ARG_MODEL": f"/models/{file.name}", **peer.settings[model.name]}
     named = [word for key, value in settings.items() for word in ("--env", f"{key}={value}")]
     volume = f"{file.parent.resolve()}:/models:ro"
@@ -52,18 +52,21 @@ def booted_peer(peer: ImagePeer, image: str, model: Model, file: Path) -> Iterat
 
     Raises ToolError when it does not become healthy.
     """
-    started = run_docker(
-        ["run", "--detach", "--pull", "never", *container_options(peer, model, file), image],
-        timeout=120,
-    )
-    if started.returncode != 0:
-        raise ToolError(f"the container could not be started: {started.stderr.strip()}")
-    container = started.stdout.strip()
+    options = container_options(peer, model, file)
+    # Not `docker run`: where that cannot start the container, it leaves it behind.
+    container = _docker("create", "--pull", "never", *options, image)
     try:
+        _docker("start", container)
         client = docker_client()
         wait_until_healthy(client, client.container.inspect(container))
-        published = run_docker(["port", container, f"{CONTAINER_PORT}/tcp"], timeout=60)
-        address = published.stdout.splitlines()[0]
+        address = _docker("port", container, f"{CONTAINER_PORT}/tcp").splitlines()[0]
         yield Container(Running(f"http://{address}", container))
     finally:
         run_docker(["rm", "--force", "--volumes", container], timeout=60)
+
+
+def _docker(*arguments: str) -> str:
+    result = run_docker(arguments, timeout=120)
+    if result.returncode != 0:
+        raise ToolError(f"`docker {arguments[0]}` failed: {result.stderr.strip()}")
+    return result.stdout.strip()
