@@ -128,7 +128,7 @@ def paired(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the image over HTTP: speed, latency, start, memory; `-- --quick` in two minutes."""
+    """Measure the image over HTTP: speed, latency, start, memory; `-- --quick`, `--peers all`."""
     install_group(session, "bench")
     tool(session, "bench")
 

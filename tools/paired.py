@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import httpx
 import numpy as np
 
-from tools.bench.servers import awake, frozen
+from tools.bench.servers import Booted, Container, awake, frozen
 from tools.bench.statistics import ratios
 from tools.catalog import load_models
 from tools.console import progress, say, table
 from tools.errors import ToolError, run_verb
 from tools.fetch import models_dir
-from tools.stack import Running, booted
+from tools.stack import booted
 from tools.synthetic import ensure_synthetic
 
 _REQUEST_SECONDS = 300
@@ -73,12 +73,12 @@ def run_round(http: httpx.Client, workload: Workload, number: int) -> float:
     return len(texts) / (time.perf_counter() - started)
 
 
-def connect(running: Running) -> httpx.Client:
+def connect(server: Booted) -> httpx.Client:
     """Return a client of a booted server."""
-    return httpx.Client(base_url=running.base_url, timeout=_REQUEST_SECONDS, trust_env=False)
+    return httpx.Client(base_url=server.base_url, timeout=_REQUEST_SECONDS, trust_env=False)
 
 
-def compare(servers: Sequence[Running], workload: Workload, rounds: int) -> list[list[float]]:
+def compare(servers: Sequence[Booted], workload: Workload, rounds: int) -> list[list[float]]:
     """Return each server's texts per second, round by round; who goes first alternates."""
     speeds: list[list[float]] = [[] for _ in servers]
     clients = [connect(each) for each in servers]
@@ -110,12 +110,13 @@ def main(arguments: Sequence[str]) -> None:
         booted(model, file, image=first, synthetic=True) as one,
         booted(model, file, image=second, synthetic=True) as other,
     ):
-        for running in (one, other):
-            with connect(running) as http:
+        servers = (Container(one), Container(other))
+        for server in servers:
+            with connect(server) as http:
                 run_round(http, WORKLOADS[0], -1)  # warms up
-        with frozen((one, other)):
+        with frozen(servers):
             for workload in WORKLOADS:
-                ours, theirs = compare((one, other), workload, options.rounds)
+                ours, theirs = compare(servers, workload, options.rounds)
                 ratio = ratios(ours, theirs)
                 rows.append(
                     (

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.containers import composed, is_bare, is_cuda
+from tools.bench.peers.known import PEERS, ImagePeer
 from tools.build import patch_names
 from tools.catalog import CudaImages, load_images, load_models
 from tools.docker_client import COMPOSE_FILE, CUDA_COMPOSE_FILE, run_docker
@@ -189,6 +190,15 @@ def test_every_variable_the_image_sets_is_one_the_server_knows(
         }
     assert names
     assert unread(image, names) == set()
+
+
+def test_every_variable_that_peers_of_the_benchmark_set_is_one_the_server_knows(image: str) -> None:
+    """Whatever it does not know it ignores, as it did the first setup's batches."""
+    peers = [peer for peer in PEERS.values() if isinstance(peer, ImagePeer)]
+    names = {name for peer in peers for each in peer.settings.values() for name in each}
+    assert "LLAMA_ARG_UBATCH" in names
+    assert unread(image, names) == set()
+    assert unread(image, {"LLAMA_ARG_UBATCH_SIZE"}) == {"LLAMA_ARG_UBATCH_SIZE"}
 
 
 def unread(image: str, names: set[str]) -> set[str]:

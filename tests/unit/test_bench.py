@@ -15,11 +15,23 @@ import numpy as np
 import pytest
 
 from tests.support.requirements import need
+from tests.support.words import Words
 from tools.bench import report
+from tools.bench.contenders import OURS, Contender
 from tools.bench.load import Sample, send_all
-from tools.bench.machine import ImageFacts, Machine, busy_share, read_cpuinfo
-from tools.bench.measure import Subject, run_rounds
-from tools.bench.results import Cell, Results, Server, load, make_cell, save
+from tools.bench.machine import ImageFacts, Machine, available_bytes, busy_share, read_cpuinfo
+from tools.bench.measure import Subject, require_memory, run_rounds
+from tools.bench.results import (
+    Cell,
+    PeerFacts,
+    Refusal,
+    Results,
+    Server,
+    load,
+    make_cell,
+    save,
+)
+from tools.bench.servers import Container
 from tools.bench.statistics import Spread, median_spread, percentile, ratios
 from tools.bench.workloads import (
     CLIENTS,
@@ -31,9 +43,10 @@ from tools.bench.workloads import (
     bodies,
     full_plan,
 )
-from tools.catalog import load_models
+from tools.catalog import Model, load_models
 from tools.errors import ToolError
 from tools.stack import Running
+from tools.synthetic import Quantisation, ensure_synthetic
 
 # ------------------------------------------------------------------ statistics
 
@@ -123,6 +136,22 @@ def test_bodies_hold_inputs_of_the_exact_length_and_none_twice() -> None:
     assert bodies(workload, (0, 0)) == bodies(workload, (0, 0))
 
 
+def test_texts_are_sent_instead_of_tokens_where_a_server_takes_none(
+    tmp_path: Path,
+) -> None:
+    """Each is as long as the array would be, in tokens, on our synthetic weights."""
+    workload = Workload(16, 4, 32)
+    texts = [
+        text
+        for body in bodies(workload, (0, 0), tokens=False)
+        for text in json.loads(body)["input"]
+    ]
+    assert len(set(texts)) == len(texts) == workload.requests * workload.batch
+    file = ensure_synthetic(tmp_path, load_models().models["nano"], "tiny", "Q8_0")
+    words = Words(file)
+    assert {len(words.token_ids(text)) for text in texts} == {16}
+
+
 # ------------------------------------------------------------------ load
 
 
@@ -194,37 +223,80 @@ def test_a_server_that_is_not_there_is_an_error(embedder: tuple[str, type[Embedd
 # ------------------------------------------------------------------ rounds
 
 
+def subject(server: str, quantisation: Quantisation, place: int) -> Subject:
+    def boot(model: Model, file: Path) -> Any:
+        raise AssertionError("nothing is booted here")
+
+    running = Running(f"http://{place}", str(place))
+    return Subject(Contender(server, quantisation, boot), Container(running))
+
+
+SUBJECTS = [subject(OURS, "Q8_0", 1), subject(OURS, "F16", 2), subject("a-peer", "F16", 3)]
+PLAN = (Workload(16, 1, 1), Workload(128, 1, 32))
+
+
+def place_of(subject: Subject) -> int:
+    assert isinstance(subject.booted, Container)
+    return int(subject.booted.running.container_id)
+
+
 def test_rounds_alternate_and_each_sample_goes_to_its_own_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each run is told by its duration: the server's number, the workload's, the round's."""
-    subjects = [
-        Subject(quantisation, Running(f"http://{place}", str(place)))
-        for place, quantisation in enumerate(("Q8_0", "F16"), 1)
-    ]
-    plan = (Workload(16, 1, 1), Workload(128, 1, 32))
     runs: list[int] = []
 
     def run_once(subject: Subject, workload: Workload, number: int) -> Sample:
-        place = 1 + plan.index(workload)
-        runs.append(100 * int(subject.running.container_id) + 10 * place + number)
+        runs.append(100 * place_of(subject) + 10 * (1 + PLAN.index(workload)) + number)
         return Sample(float(runs[-1]), (1.0,))
 
     monkeypatch.setattr("tools.bench.measure.run_once", run_once)
-    cells = run_rounds(load_models().models["nano"], subjects, plan, rounds=2)
-    assert runs == [110, 210, 120, 220, 211, 111, 221, 121]
+    cells, refusals = run_rounds(load_models().models["nano"], SUBJECTS, PLAN, rounds=2)
+    assert runs == [110, 210, 310, 120, 220, 320, 311, 211, 111, 321, 221, 121]
+    assert refusals == []
     took = {
-        (each.quantisation, each.workload): [
+        (each.label, each.workload): [
             round(each.workload.requests * each.workload.batch / rate) for rate in each.rates
         ]
         for each in cells
     }
     assert took == {
-        ("Q8_0", plan[0]): [110, 111],
-        ("F16", plan[0]): [210, 211],
-        ("Q8_0", plan[1]): [120, 121],
-        ("F16", plan[1]): [220, 221],
+        ("ours Q8_0", PLAN[0]): [110, 111],
+        ("ours F16", PLAN[0]): [210, 211],
+        ("a-peer F16", PLAN[0]): [310, 311],
+        ("ours Q8_0", PLAN[1]): [120, 121],
+        ("ours F16", PLAN[1]): [220, 221],
+        ("a-peer F16", PLAN[1]): [320, 321],
     }
+
+
+def test_what_a_peer_cannot_answer_is_said_and_asked_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Workload] = []
+
+    def run_once(subject: Subject, workload: Workload, number: int) -> Sample:
+        if subject.contender.server != OURS:
+            asked.append(workload)
+            if workload == PLAN[1]:
+                raise ToolError("too long")
+        return Sample(1.0, (1.0,))
+
+    monkeypatch.setattr("tools.bench.measure.run_once", run_once)
+    cells, refusals = run_rounds(load_models().models["nano"], SUBJECTS, PLAN, rounds=2)
+    assert asked == [PLAN[0], PLAN[1], PLAN[0]]
+    assert refusals == [Refusal("nano", "a-peer", "F16", PLAN[1], "too long")]
+    assert {each.workload for each in cells if each.server == "a-peer"} == {PLAN[0]}
+    assert "a-peer F16, 32 x 128, 1 client: too long" in capsys.readouterr().err
+
+
+def test_what_ours_cannot_answer_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_once(subject: Subject, workload: Workload, number: int) -> Sample:
+        raise ToolError("too long")
+
+    monkeypatch.setattr("tools.bench.measure.run_once", run_once)
+    with pytest.raises(ToolError, match="too long"):
+        run_rounds(load_models().models["nano"], SUBJECTS, PLAN, rounds=2)
 
 
 # ------------------------------------------------------------------ machine
@@ -268,13 +340,27 @@ def test_busy_is_all_that_is_not_idle(tmp_path: Path, monkeypatch: pytest.Monkey
     assert busy_share(tmp_path / "missing") is None
 
 
+def test_servers_that_leave_no_memory_are_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  24000000 kB\nMemAvailable:  3145728 kB\n")
+    assert available_bytes(meminfo) == 3 * 2**30
+    assert available_bytes(tmp_path / "missing") is None
+    monkeypatch.setattr("tools.bench.measure.available_bytes", lambda: 3 * 2**30)
+    nano = load_models().models["nano"]
+    require_memory(nano, 3)
+    with pytest.raises(ToolError, match=r"4 servers of nano leave 3\.2 GB"):
+        require_memory(nano, 4)
+
+
 # ------------------------------------------------------------------ results
 
 SHORT = Workload(16, 64, 1)
 
 
-def cell(quantisation: str, *rates: float) -> Cell:
-    return Cell("nano", quantisation, SHORT, rates, 384, 12.0, 34.5, None)
+def cell(server: str, quantisation: str, *rates: float) -> Cell:
+    return Cell("nano", server, quantisation, SHORT, rates, 384, 12.0, 34.5, None)
 
 
 RESULTS = Results(
@@ -283,15 +369,24 @@ RESULTS = Results(
     busy=0.01,
     machine=Machine("A CPU", 2, 4, ("avx2",), 8 * 2**30, "6.1"),
     image=ImageFacts("image:cpu", "sha256:0123", "abcdef", "fork", 116_000_000, 44_000_000),
-    cells=(cell("Q8_0", 100.0, 120.0, 110.0), cell("F16", 50.0, 60.0, 44.0)),
-    servers=(Server("nano", "Q8_0", (1.5, 1.25, 1.75), 2_500_000_000),),
+    peers=(
+        PeerFacts("a-peer", "another server", "sha256:4567", 200_000_000, 90_000_000),
+        PeerFacts("in-python", "a third", "torch 2.13.0", None, None),
+    ),
+    cells=(
+        cell(OURS, "Q8_0", 100.0, 120.0, 110.0),
+        cell(OURS, "F16", 50.0, 60.0, 44.0),
+        cell("a-peer", "F16", 200.0, 480.0, 440.0),
+    ),
+    refusals=(Refusal("nano", "a-peer", "F16", Workload(2048, 1, 1), "it answered 400:\n no"),),
+    servers=(Server("nano", OURS, "Q8_0", (1.5, 1.25, 1.75), 2_500_000_000),),
 )
 
 
 def test_a_cell_sums_up_its_rounds() -> None:
     workload = Workload(128, 1, 32)
     rounds = [Sample(2.0, (0.5, 1.5)), Sample(4.0, (2.5, 1.5))]
-    made = make_cell("nano", "F16", workload, rounds)
+    made = make_cell("nano", OURS, "F16", workload, rounds)
     inputs = workload.requests * 32
     assert made.rates == (inputs / 2, inputs / 4)
     assert (made.requests, made.p50, made.p95) == (4, 1500.0, None)
@@ -310,8 +405,8 @@ def test_results_survive_their_file(tmp_path: Path) -> None:
         ("not JSON", "not a result"),
         ("[]", "not a result"),
         ("{}", "not a result"),
-        ('{"version": 0}', "another version"),
-        ('{"version": 1, "machine": {}}', "not a result"),
+        ('{"version": 1}', "another version"),
+        ('{"version": 2, "machine": {}}', "not a result"),
     ],
 )
 def test_a_file_that_is_no_result_is_named(content: str, said: str, tmp_path: Path) -> None:
@@ -324,19 +419,25 @@ def test_a_file_that_is_no_result_is_named(content: str, said: str, tmp_path: Pa
 
 
 def test_rows_have_medians_ranges_and_the_ratio_of_each_round() -> None:
-    q8, f16 = report.rate_rows(RESULTS, "nano")
+    q8, f16, peer = report.rate_rows(RESULTS, "nano")
     # 100 / 50, 120 / 60 and 110 / 44.
-    assert q8 == (
-        *("16 tokens, 64 clients", "Q8_0", "110 (100 to 120)", "1760"),
+    assert f16 == (
+        *("16 tokens, 64 clients", "ours F16", "50.0 (44.0 to 60.0)", "800"),
         *("12.0", "34.5", "-", "2.00 (2.00 to 2.50)"),
     )
-    assert f16[2] == "50.0 (44.0 to 60.0)"
-    assert f16[-1] == ""
+    assert q8[1:3] == ("ours Q8_0", "110 (100 to 120)")
+    assert q8[-1] == ""
+    # 100 / 200, 120 / 480 and 110 / 440.
+    assert (peer[1], peer[-1]) == ("a-peer F16", "0.25 (0.25 to 0.50)")
     assert report.rate_rows(RESULTS, "small") == []
 
 
 def test_changes_are_sure_only_where_the_ranges_are_apart() -> None:
-    now = replace(RESULTS, cells=(cell("Q8_0", 200.0, 210.0, 190.0), cell("F16", 55.0, 45.0, 50.0)))
+    # The peer's F16 is not compared with ours.
+    now = replace(
+        RESULTS,
+        cells=(cell(OURS, "Q8_0", 200.0, 210.0, 190.0), cell(OURS, "F16", 55.0, 45.0, 50.0)),
+    )
     faster, same = report.changes(RESULTS, now)
     assert (faster.times, faster.sure) == (pytest.approx(200 / 110), True)
     assert (same.times, same.sure) == (1.0, False)
@@ -352,6 +453,11 @@ def test_the_page_says_what_how_and_on_what() -> None:
         assert said in text
     assert "![nano](benchmarks/nano.svg)" in text
     assert "1.50 (1.25 to 1.75)" in text
+    assert "a-peer: another server; sha256:4567, 200 MB, 90 MB compressed" in text
+    assert "- in-python: a third; torch 2.13.0\n" in text
+    refused = "| nano  | a-peer F16 | 2048 tokens, 1 client | it answered 400: no |"
+    assert refused in text
+    assert "Not answered" not in report.page(replace(RESULTS, refusals=()), "", [])
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in tables[:4]}) == 1
 
@@ -367,5 +473,5 @@ def test_pictures_are_the_same_for_the_same_results(
         draw(RESULTS, "nano", tmp_path / f"{name}.svg")
     picture = (tmp_path / "one.svg").read_text()
     assert picture == (tmp_path / "other.svg").read_text()
-    for said in ("Q8_0", "F16", "embeddings/s", "tokens in an input"):
+    for said in ("ours Q8_0", "ours F16", "a-peer F16", "embeddings/s", "tokens in an input"):
         assert said in picture

@@ -1,4 +1,4 @@
-"""Measure the shipped image over HTTP: `nox -s bench`.
+"""Measure the shipped image over HTTP, and others beside it: `nox -s bench`.
 
 On full-shape synthetic weights: speed does not depend on a weight's value. All servers of a
 model are booted, and take turns round by round, those that wait stopped: what else happens on
@@ -14,8 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.bench import report
+from tools.bench.agreement import check
+from tools.bench.contenders import OURS, our_image
 from tools.bench.machine import describe_image, describe_machine
 from tools.bench.measure import measure
+from tools.bench.peers.known import PEERS
+from tools.bench.peers.make import ALL, make_peers
 from tools.bench.plots import draw
 from tools.bench.results import Results, load, save
 from tools.bench.workloads import QUICK, full_plan
@@ -35,10 +39,15 @@ QUIET = 0.1
 
 def show(results: Results) -> None:
     """Print the tables."""
-    say(f"\n{report.machine_line(results.machine)}\n{report.image_line(results.image)}")
+    say(f"\n{report.machine_line(results.machine)}\n{OURS}: {report.image_line(results.image)}")
+    for peer in results.peers:
+        say(report.peer_line(peer))
     for model in dict.fromkeys(cell.model for cell in results.cells):
         say(f"\n{model}, {results.rounds} rounds")
         table(report.rate_rows(results, model), report.HEADER)
+    if results.refusals:
+        say("\nnot answered")
+        table(report.refusal_rows(results), report.REFUSAL_HEADER)
     say("")
     table(report.server_rows(results), report.SERVER_HEADER)
 
@@ -80,6 +89,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="nano and four workloads: two minutes")
     parser.add_argument("--models", nargs="+", choices=sorted(models.models))
     parser.add_argument("--quant", nargs="+", choices=QUANTISATIONS, default=QUANTISATIONS)
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=[*PEERS, ALL],
+        default=[],
+        metavar="NAME",
+        help=f"measure these beside ours: {', '.join(PEERS)}; {ALL}: whichever can be made here",
+    )
     parser.add_argument("--rounds", type=int, help="of each workload (5; 3 with --quick)")
     parser.add_argument("--image", default=local_name(images, images.images["cpu"]))
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: %(default)s")
@@ -94,9 +111,10 @@ def main(arguments: Sequence[str]) -> None:
 
     image = describe_image(options.image)
     machine = describe_machine(options.image)
-    measured = [
-        measure(models.models[name], options.quant, options.image, plan, rounds) for name in names
-    ]
+    peers = make_peers(images, options.peers)
+    contenders = [our_image(options.image, quantisation) for quantisation in options.quant]
+    contenders += [contender for peer in peers for contender in peer.contenders]
+    measured = [measure(models.models[name], contenders, plan, rounds, check) for name in names]
     shares = [each.busy for each in measured if each.busy is not None]
     results = Results(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -104,7 +122,9 @@ def main(arguments: Sequence[str]) -> None:
         busy=max(shares) if len(shares) == len(measured) else None,
         machine=machine,
         image=image,
+        peers=tuple(peer.facts for peer in peers),
         cells=tuple(cell for each in measured for cell in each.cells),
+        refusals=tuple(refusal for each in measured for refusal in each.refusals),
         servers=tuple(server for each in measured for server in each.servers),
     )
     save(results, options.output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,14 @@ def busy_share(stat: Path = Path("/proc/stat"), seconds: float = 3.0) -> float |
     total = after[0] - before[0]
     idle = after[1] - before[1]
     return 1 - idle / total if total else 0.0
+
+
+def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Return how much memory new processes could have without swapping; None if unknown."""
+    if not meminfo.exists():
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def _cpu_times(stat: Path) -> tuple[int, int]:

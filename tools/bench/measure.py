@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from tools.bench.contenders import OURS, Contender
 from tools.bench.load import Sample, send_all
-from tools.bench.machine import busy_share
-from tools.bench.results import Cell, Server, make_cell
-from tools.bench.servers import awake, frozen, peak_bytes, restart_seconds
+from tools.bench.machine import available_bytes, busy_share
+from tools.bench.results import Cell, Refusal, Server, make_cell
+from tools.bench.servers import Booted, awake, frozen
 from tools.bench.workloads import Workload, bodies
 from tools.catalog import Model
-from tools.console import progress, say
+from tools.console import loud, progress, say
+from tools.errors import ToolError
 from tools.fetch import models_dir
-from tools.stack import Running, booted
-from tools.synthetic import Quantisation, ensure_synthetic
+from tools.synthetic import ensure_synthetic
 
 _WARM_UP = Workload(16, 1, 1)
+#: What a server may need beyond what it has when it is started, in bytes: small's grows by 0.6 GB
+#: with inputs of 2048 tokens (README, "Measured").
+_GROWTH = 1 << 30
 
 
 @dataclass(frozen=True)
 class Subject:
     """A booted server under measurement."""
 
-    quantisation: Quantisation
-    running: Running
+    contender: Contender
+    booted: Booted
 
 
 @dataclass(frozen=True)
@@ -33,64 +37,115 @@ class Measured:
     """What one model's servers came to."""
 
     cells: list[Cell]
+    refusals: list[Refusal]
     servers: list[Server]
     busy: float | None
 
 
+#: Raises ToolError where the servers of a model do not give the same vectors.
+Check = Callable[[Sequence[Subject]], None]
+
+
 def run_rounds(
     model: Model, subjects: Sequence[Subject], plan: Sequence[Workload], rounds: int
-) -> list[Cell]:
-    """Send every workload to every stopped server in turn, ``rounds`` times."""
-    samples: dict[tuple[Workload, Quantisation], list[Sample]] = {
-        (workload, subject.quantisation): [] for workload in plan for subject in subjects
+) -> tuple[list[Cell], list[Refusal]]:
+    """Send every workload to every stopped server in turn, ``rounds`` times.
+
+    What a peer cannot answer is not asked of it again, and belongs to its result. Raises
+    ToolError where ours does not answer.
+    """
+    pairs = [(workload, subject) for workload in plan for subject in subjects]
+    samples: dict[tuple[Workload, str], list[Sample]] = {
+        (workload, subject.contender.label): [] for workload, subject in pairs
     }
+    refused: dict[tuple[Workload, str], str] = {}
     with progress(rounds * len(samples), model.name, unit=" runs") as advance:
         for number in range(rounds):
             for workload in plan:
                 # Who goes first alternates.
                 for subject in subjects if number % 2 == 0 else reversed(subjects):
-                    sample = run_once(subject, workload, number)
-                    samples[workload, subject.quantisation].append(sample)
+                    key = workload, subject.contender.label
+                    if key not in refused:
+                        try:
+                            samples[key].append(run_once(subject, workload, number))
+                        except ToolError as error:
+                            if subject.contender.server == OURS:
+                                raise
+                            refused[key] = str(error)
+                            loud(f"{subject.contender.label}, {workload.name}: {error}")
                     advance(1)
-    return [
-        make_cell(model.name, quantisation, workload, rounds_of_it)
-        for (workload, quantisation), rounds_of_it in samples.items()
-    ]
+    cells, refusals = [], []
+    for workload, subject in pairs:
+        contender = subject.contender
+        key = workload, contender.label
+        named = (model.name, contender.server, contender.quantisation, workload)
+        if key in refused:
+            refusals.append(Refusal(*named, refused[key]))
+        else:
+            cells.append(make_cell(*named, samples[key]))
+    return cells, refusals
 
 
 def run_once(subject: Subject, workload: Workload, number: int) -> Sample:
     """Wake a server, send one round of a workload, and stop it again."""
-    url = subject.running.base_url
-    with awake(subject.running):
+    url = subject.booted.base_url
+    tokens = subject.contender.takes_tokens
+    with awake(subject.booted):
         # What it had in caches and as sleeping threads is cold after its rest.
-        warm_up = bodies(_WARM_UP, (number, 1))[:1]
+        warm_up = bodies(_WARM_UP, (number, 1), tokens=tokens)[:1]
         send_all(url, warm_up, clients=1, vectors=1)
-        requests = bodies(workload, (number, 0))
+        requests = bodies(workload, (number, 0), tokens=tokens)
         return send_all(url, requests, clients=workload.clients, vectors=workload.batch)
 
 
 def measure(
     model: Model,
-    quantisations: Sequence[Quantisation],
-    image: str,
+    contenders: Sequence[Contender],
     plan: Sequence[Workload],
     rounds: int,
+    check: Check,
 ) -> Measured:
-    """Boot a model in each quantisation and measure all of it."""
+    """Boot every contender on a model, check that they agree, and measure all of it."""
     with ExitStack() as stack:
-        subjects = []
-        for quantisation in quantisations:
-            file = ensure_synthetic(models_dir(), model, "full", quantisation)
-            say(f"starting {model.name} {quantisation}")
-            running = stack.enter_context(booted(model, file, image=image, synthetic=True))
-            subjects.append(Subject(quantisation, running))
-        with frozen([subject.running for subject in subjects]):
+        subjects: list[Subject] = []
+        for contender in contenders:
+            file = ensure_synthetic(models_dir(), model, "full", contender.quantisation)
+            say(f"starting {model.name}, {contender.label}")
+            try:
+                server = stack.enter_context(contender.boot(model, file))
+            except ToolError as error:
+                raise ToolError(f"{contender.label} on {model.name}: {error}") from None
+            subjects.append(Subject(contender, server))
+            require_memory(model, len(subjects))
+        check(subjects)
+        with frozen([subject.booted for subject in subjects]):
             busy = busy_share()
-            cells = run_rounds(model, subjects, plan, rounds)
+            cells, refusals = run_rounds(model, subjects, plan, rounds)
             servers = []
             for subject in subjects:
-                peak = peak_bytes(subject.running)
-                with awake(subject.running):
-                    starts = tuple(restart_seconds(subject.running) for _ in range(rounds))
-                servers.append(Server(model.name, subject.quantisation, starts, peak))
-    return Measured(cells, servers, busy)
+                try:
+                    servers.append(start_and_memory(model, subject, rounds))
+                except ToolError as error:
+                    if subject.contender.server == OURS:
+                        raise
+                    loud(f"{subject.contender.label}, start and memory: {error}")
+    return Measured(cells, refusals, servers, busy)
+
+
+def require_memory(model: Model, servers: int) -> None:
+    """Raise ToolError where the servers that are up leave too little memory to be measured."""
+    left = available_bytes()
+    if left is not None and left < servers * _GROWTH:
+        raise ToolError(
+            f"{servers} servers of {model.name} leave {left / 1e9:.1f} GB of memory, and each may "
+            "need another; all are in memory at once, so name fewer with --peers or --quant"
+        )
+
+
+def start_and_memory(model: Model, subject: Subject, rounds: int) -> Server:
+    """Ask a stopped server for its memory, and start it anew ``rounds`` times."""
+    peak = subject.booted.peak_bytes()
+    with awake(subject.booted):
+        starts = tuple(subject.booted.restart_seconds() for _ in range(rounds))
+    contender = subject.contender
+    return Server(model.name, contender.server, contender.quantisation, starts, peak)

@@ -21,19 +21,19 @@ def draw(results: Results, model: str, path: Path) -> None:
     matplotlib.rcParams.update({"svg.hashsalt": model, "svg.fonttype": "none"})
     figure = Figure(figsize=(10, 4), layout="constrained")
     by_clients, by_length = figure.subplots(1, 2)
-    quantisations = dict.fromkeys(cell.quantisation for cell in results.cells)
-    for quantisation in quantisations:
+    labels = dict.fromkeys(cell.label for cell in results.cells if cell.model == model)
+    for label in labels:
         cells = [
             cell
             for cell in results.cells
-            if (cell.model, cell.quantisation, cell.workload.batch) == (model, quantisation, 1)
+            if (cell.model, cell.label, cell.workload.batch) == (model, label, 1)
         ]
         over_clients = [cell for cell in cells if cell.workload.tokens == SHOWN_TOKENS]
         over_length = [cell for cell in cells if cell.workload.clients == SHOWN_CLIENTS]
-        _line(by_clients, quantisation, [(c.workload.clients, c, 1) for c in over_clients])
+        _line(by_clients, label, [(c.workload.clients, c, 1) for c in over_clients])
         _line(
             by_length,
-            quantisation,
+            label,
             [(c.workload.tokens, c, c.workload.tokens) for c in over_length],
         )
     _label(by_clients, f"inputs of {SHOWN_TOKENS} tokens", "clients", "embeddings/s")

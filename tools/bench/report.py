@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tools.bench.contenders import OURS
 from tools.bench.machine import ImageFacts, Machine
-from tools.bench.results import Cell, Results
+from tools.bench.results import Cell, PeerFacts, Results
 from tools.bench.statistics import Spread, median_spread, ratios
 
-#: What the others are compared with, where it was measured too.
-BASELINE = "F16"
+#: What all others are compared with, where it was measured too: what a user gets by default.
+DEFAULT = f"{OURS} Q8_0"
 NOTHING = "-"
 
-HEADER = ("workload", "file", "embeddings/s", "tokens/s", "p50 ms", "p95 ms", "p99 ms", "times F16")
-SERVER_HEADER = ("model", "file", "start, s", "peak memory, GB")
-COMPARE_HEADER = ("model", "file", "workload", "then", "now", "times", "")
+#: The last column is how many times as fast as this row's server our default is.
+HEADER = (
+    *("workload", "server", "embeddings/s", "tokens/s", "p50 ms", "p95 ms", "p99 ms"),
+    f"{DEFAULT} is times",
+)
+SERVER_HEADER = ("model", "server", "start, s", "peak memory, GB")
+COMPARE_HEADER = ("model", "server", "workload", "then", "now", "times", "")
+REFUSAL_HEADER = ("model", "server", "workload", "what it said")
 
 
 def number(value: float | None) -> str:
@@ -35,18 +41,18 @@ def with_range(spread: Spread) -> str:
 def rate_rows(results: Results, model: str) -> list[tuple[str, ...]]:
     """Return the rows under HEADER of one model, in the order of the plan."""
     cells = [cell for cell in results.cells if cell.model == model]
-    baselines = {cell.workload: cell for cell in cells if cell.quantisation == BASELINE}
-    return [_rate_row(cell, baselines.get(cell.workload)) for cell in cells]
+    defaults = {cell.workload: cell for cell in cells if cell.label == DEFAULT}
+    return [_rate_row(cell, defaults.get(cell.workload)) for cell in cells]
 
 
-def _rate_row(cell: Cell, baseline: Cell | None) -> tuple[str, ...]:
+def _rate_row(cell: Cell, default: Cell | None) -> tuple[str, ...]:
     rate = median_spread(cell.rates)
     times = ""
-    if baseline is not None and baseline is not cell:
-        times = with_range(ratios(cell.rates, baseline.rates))
+    if default is not None and default is not cell:
+        times = with_range(ratios(default.rates, cell.rates))
     return (
         cell.workload.name,
-        cell.quantisation,
+        cell.label,
         with_range(rate),
         number(rate.median * cell.workload.tokens),
         number(cell.p50),
@@ -61,11 +67,19 @@ def server_rows(results: Results) -> list[tuple[str, ...]]:
     return [
         (
             server.model,
-            server.quantisation,
+            server.label,
             with_range(median_spread(server.starts)),
             f"{server.peak_bytes / 1e9:.2f}",
         )
         for server in results.servers
+    ]
+
+
+def refusal_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return the rows under REFUSAL_HEADER."""
+    return [
+        (each.model, each.label, each.workload.name, " ".join(each.said.split()))
+        for each in results.refusals
     ]
 
 
@@ -101,7 +115,7 @@ def change_rows(found: Sequence[Change]) -> list[tuple[str, ...]]:
     return [
         (
             each.cell.model,
-            each.cell.quantisation,
+            each.cell.label,
             each.cell.workload.name,
             with_range(each.then),
             with_range(each.now),
@@ -129,6 +143,14 @@ def image_line(image: ImageFacts) -> str:
     )
 
 
+def peer_line(peer: PeerFacts) -> str:
+    """Describe a peer in one line."""
+    line = f"{peer.name}: {peer.what}; {peer.made_of}"
+    if peer.bytes is None or peer.compressed_bytes is None:
+        return line
+    return f"{line}, {peer.bytes / 1e6:.0f} MB, {peer.compressed_bytes / 1e6:.0f} MB compressed"
+
+
 def page(results: Results, command: str, plots: Sequence[str]) -> str:
     """Return the page in Markdown; ``plots`` are the paths of the pictures, relative to it."""
     models = list(dict.fromkeys(cell.model for cell in results.cells))
@@ -136,20 +158,24 @@ def page(results: Results, command: str, plots: Sequence[str]) -> str:
         "# Benchmarks",
         f"Made by `{command}` on {results.made}; do not edit, run it again.",
         f"- machine: {machine_line(results.machine)}",
-        f"- image: {image_line(results.image)}",
+        f"- {OURS}: {image_line(results.image)}",
+        *(f"- {peer_line(peer)}" for peer in results.peers),
         f"- {results.rounds} rounds of each workload, the servers in turn, the others stopped. "
         "Rates and ratios are medians over the rounds with the 95 % interval of the median (of "
         "fewer than six rounds, with the range); latencies are percentiles of all requests, given "
         "only where enough were sent. Synthetic weights of the true shape, inputs as token "
-        "arrays, settings of the compose profiles. Server and clients share the machine.",
+        "arrays, settings of the compose profiles. Server and clients share the machine. The last "
+        f"column is how many times as fast as that row's server {DEFAULT} is.",
     ]
     for model in models:
         parts += [f"## {model}", markdown_table(HEADER, rate_rows(results, model))]
         parts += [f"![{model}]({plot})" for plot in plots if model in plot]
+    if results.refusals:
+        parts += ["## Not answered", markdown_table(REFUSAL_HEADER, refusal_rows(results))]
     parts += [
         "## Start and memory",
-        "From the start of the container to the first healthy answer, the model file in the page "
-        "cache; the most memory resident, the mapped model file included.",
+        "From the start of the container or process to the first healthy answer, the model file "
+        "in the page cache; the most memory resident, the mapped model file included.",
         markdown_table(SERVER_HEADER, server_rows(results)),
     ]
     return "\n\n".join(parts) + "\n"

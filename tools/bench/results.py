@@ -14,15 +14,26 @@ from tools.bench.statistics import percentile
 from tools.bench.workloads import Workload
 from tools.errors import ToolError
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One workload on one server: embeddings per second by round, latencies in milliseconds."""
+class _Tested:
+    """Whom a result is about: a server by its name, on one file of a model."""
 
     model: str
+    server: str
     quantisation: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.server} {self.quantisation}"
+
+
+@dataclass(frozen=True)
+class Cell(_Tested):
+    """One workload on one server: embeddings per second by round, latencies in milliseconds."""
+
     workload: Workload
     rates: tuple[float, ...]
     requests: int
@@ -32,17 +43,34 @@ class Cell:
 
     @property
     def key(self) -> tuple[str, str, Workload]:
-        return self.model, self.quantisation, self.workload
+        return self.model, self.label, self.workload
 
 
 @dataclass(frozen=True)
-class Server:
+class Refusal(_Tested):
+    """A workload that a peer did not answer, and what it said."""
+
+    workload: Workload
+    said: str
+
+
+@dataclass(frozen=True)
+class Server(_Tested):
     """What a server needed: seconds to its first answer by start, and peak memory."""
 
-    model: str
-    quantisation: str
     starts: tuple[float, ...]
     peak_bytes: int
+
+
+@dataclass(frozen=True)
+class PeerFacts:
+    """What a peer was made of; the sizes are an image's, None for a Python environment."""
+
+    name: str
+    what: str
+    made_of: str
+    bytes: int | None
+    compressed_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -54,16 +82,21 @@ class Results:
     busy: float | None
     machine: Machine
     image: ImageFacts
+    peers: tuple[PeerFacts, ...]
     cells: tuple[Cell, ...]
+    refusals: tuple[Refusal, ...]
     servers: tuple[Server, ...]
 
 
-def make_cell(model: str, quantisation: str, workload: Workload, samples: Sequence[Sample]) -> Cell:
+def make_cell(
+    model: str, server: str, quantisation: str, workload: Workload, samples: Sequence[Sample]
+) -> Cell:
     """Return what all rounds of a workload come to; percentiles are over all their requests."""
     latencies = [1000 * latency for sample in samples for latency in sample.latencies]
     inputs = workload.requests * workload.batch
     return Cell(
         model=model,
+        server=server,
         quantisation=quantisation,
         workload=workload,
         rates=tuple(inputs / sample.seconds for sample in samples),
@@ -97,10 +130,9 @@ def load(path: Path) -> Results:
                 **values,
                 "machine": Machine(**_tuples(values["machine"])),
                 "image": ImageFacts(**values["image"]),
-                "cells": tuple(
-                    Cell(**{**_tuples(cell), "workload": Workload(**cell["workload"])})
-                    for cell in values["cells"]
-                ),
+                "peers": tuple(PeerFacts(**peer) for peer in values["peers"]),
+                "cells": tuple(Cell(**_with_workload(each)) for each in values["cells"]),
+                "refusals": tuple(Refusal(**_with_workload(each)) for each in values["refusals"]),
                 "servers": tuple(Server(**_tuples(server)) for server in values["servers"]),
             }
         )
@@ -108,6 +140,10 @@ def load(path: Path) -> Results:
         raise ToolError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ToolError(f"{path} is not a result of nox -s bench: {error}") from None
+
+
+def _with_workload(values: dict[str, Any]) -> dict[str, Any]:
+    return {**_tuples(values), "workload": Workload(**values["workload"])}
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The servers under measurement, as containers: frozen, restarted, and asked what they used."""
+"""The servers under measurement: what all of them can do, and those in containers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import urllib.request
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from subprocess import PIPE, Popen
+from typing import Protocol
 
 from python_on_whales.exceptions import DockerException
 
@@ -20,65 +22,99 @@ from tools.stack import BOOT_SECONDS, CONTAINER_PORT, Running
 _PROBE_PAUSE = 0.01
 
 
-def send_signal(running: Running, name: str) -> None:
-    """Stop or continue a server; `docker pause` would do, but cgroup v1 refuses it under load."""
-    docker_client().container.kill(running.container_id, signal=name)
+class Booted(Protocol):
+    """A healthy server: a container or a process."""
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers."""
+
+    def send_signal(self, name: str) -> None:
+        """Send it and all its processes a signal. Raises ToolError where it has ended."""
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that it had resident since it was started, in bytes.
+
+        It includes the pages of files that it has mapped (Linux, proc(5), VmHWM).
+        """
+
+    def restart_seconds(self) -> float:
+        """Stop it, start it again, return the seconds from then to its first healthy answer.
+
+        The model file is in the page cache: it was in use until now. Where it answers may change.
+        """
+
+
+@dataclass(frozen=True)
+class Container:
+    """A server in a container."""
+
+    running: Running
+
+    @property
+    def base_url(self) -> str:
+        return self.running.base_url
+
+    def send_signal(self, name: str) -> None:
+        """`docker pause` would do, but cgroup v1 refuses it under load."""
+        container = self.running.container_id
+        try:
+            docker_client().container.kill(container, signal=name)
+        except DockerException as error:
+            said = (error.stderr or "").strip()
+            raise ToolError(f"container {container[:12]} cannot be signalled: {said}") from None
+
+    def peak_bytes(self) -> int:
+        return read_peak(_docker("exec", self.running.container_id, "cat", "/proc/1/status"))
+
+    def restart_seconds(self) -> float:
+        _docker("stop", self.running.container_id)
+        began = time.perf_counter()
+        _docker("start", self.running.container_id)
+        # A port that the engine chose is chosen anew.
+        published = _docker("port", self.running.container_id, f"{CONTAINER_PORT}/tcp")
+        url = f"http://{published.splitlines()[0]}/health"
+        while not is_healthy(url):
+            if time.perf_counter() - began > BOOT_SECONDS:
+                raise ToolError(f"a restarted server was not healthy within {BOOT_SECONDS} seconds")
+            time.sleep(_PROBE_PAUSE)
+        return time.perf_counter() - began
 
 
 @contextmanager
-def awake(running: Running) -> Iterator[None]:
+def awake(server: Booted) -> Iterator[None]:
     """Let a stopped server run for as long as it is measured."""
-    send_signal(running, "CONT")
+    server.send_signal("CONT")
     try:
         yield
     finally:
-        send_signal(running, "STOP")
+        server.send_signal("STOP")
 
 
 @contextmanager
-def frozen(servers: Sequence[Running]) -> Iterator[None]:
+def frozen(servers: Sequence[Booted]) -> Iterator[None]:
     """Stop these servers, and let them go on at the end, or they could not be ended in time."""
     try:
-        for running in servers:
-            send_signal(running, "STOP")
+        for server in servers:
+            server.send_signal("STOP")
         yield
     finally:
-        for running in servers:
+        for server in servers:
             # One that has ended needs no signal, and why it did matters more.
-            with suppress(DockerException):
-                send_signal(running, "CONT")
+            with suppress(ToolError):
+                server.send_signal("CONT")
 
 
-def peak_bytes(running: Running) -> int:
-    """Return the most memory that the server had resident since it was started, in bytes.
-
-    It includes the pages of the model file that it has mapped (Linux, proc(5), VmHWM).
-    """
-    status = _docker("exec", running.container_id, "cat", "/proc/1/status")
+def read_peak(status: str) -> int:
+    """Return the peak of resident memory, in bytes, from a process's /proc/PID/status."""
     found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     if found is None:
-        raise ToolError(f"/proc/1/status of {running.container_id[:12]} names no VmHWM")
+        raise ToolError("a server's /proc/PID/status names no VmHWM")
     return int(found[1]) * 1024
 
 
-def restart_seconds(running: Running) -> float:
-    """Stop a server, start it again and return the seconds from then to its first healthy answer.
-
-    The model file is in the page cache: it was in use until now.
-    """
-    _docker("stop", running.container_id)
-    began = time.perf_counter()
-    _docker("start", running.container_id)
-    # A port that the engine chose is chosen anew.
-    published = _docker("port", running.container_id, f"{CONTAINER_PORT}/tcp").splitlines()[0]
-    while not _is_healthy(f"http://{published}/health"):
-        if time.perf_counter() - began > BOOT_SECONDS:
-            raise ToolError(f"a restarted server was not healthy within {BOOT_SECONDS} seconds")
-        time.sleep(_PROBE_PAUSE)
-    return time.perf_counter() - began
-
-
-def _is_healthy(url: str) -> bool:
+def is_healthy(url: str) -> bool:
+    """Tell whether a GET of ``url`` is answered with success."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=5):

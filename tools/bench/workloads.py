@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+
+from tools.corpus import load_corpus
 
 CLIENTS = (1, 4, 16, 64)
 LENGTHS = (16, 128, 512, 2048)
@@ -63,14 +67,44 @@ def full_plan() -> tuple[Workload, ...]:
     return tuple(each for each in every if each.tokens_a_request * each.clients <= MOST_AT_ONCE)
 
 
-def bodies(workload: Workload, seed: Sequence[int]) -> list[bytes]:
+def bodies(workload: Workload, seed: Sequence[int], *, tokens: bool = True) -> list[bytes]:
     """Return the request bodies of one round; no two inputs of any rounds are alike.
 
-    The inputs are token arrays, which have the exact length on every model. The vectors are
-    asked for as base64, as OpenAI's own client does.
+    The inputs are token arrays, which have the exact length on every model, or for a server that
+    takes none, texts of that length on our synthetic weights. The vectors are asked for as
+    base64, as OpenAI's own client does.
     """
     count = workload.requests * workload.batch
     generator = np.random.default_rng([*seed, workload.tokens, workload.clients, workload.batch])
-    inputs = generator.integers(_FIRST_TOKEN, _LAST_TOKEN, (count, workload.tokens)).tolist()
+    inputs: list[list[int]] | list[str]
+    if tokens:
+        inputs = random_tokens(generator, count, workload.tokens)
+    else:
+        inputs = random_texts(generator, count, workload.tokens)
     batches = (inputs[at : at + workload.batch] for at in range(0, count, workload.batch))
     return [json.dumps({"input": batch, "encoding_format": "base64"}).encode() for batch in batches]
+
+
+def random_tokens(generator: np.random.Generator, count: int, length: int) -> list[list[int]]:
+    """Return ``count`` arrays of ``length`` ordinary tokens."""
+    tokens: list[list[int]] = generator.integers(
+        _FIRST_TOKEN, _LAST_TOKEN, (count, length)
+    ).tolist()
+    return tokens
+
+
+def random_texts(generator: np.random.Generator, count: int, length: int) -> list[str]:
+    """Return ``count`` texts of ``length`` tokens, the EOS that the server appends among them."""
+    words = single_tokens()
+    chosen = generator.integers(0, len(words), (count, length - 1))
+    return ["".join(words[place] for place in row) for row in chosen]
+
+
+@cache
+def single_tokens() -> tuple[str, ...]:
+    """Return words with the blank before them that are one token each in synthetic weights.
+
+    tools/synthetic.py makes one of every word of the corpus, as it stands there.
+    """
+    text = " ".join(document.text for document in load_corpus().documents)
+    return tuple(sorted(set(re.findall(r" [a-z]+(?= )", text))))
