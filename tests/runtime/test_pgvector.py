@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import socket
@@ -17,6 +18,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.contract.checks.inputs import same
 from tests.support.client import Client
 from tests.support.containers import docker, inspect, logs, started, wait_for_end
 from tests.support.requirements import need
@@ -137,15 +139,29 @@ def test_stored_vectors_and_distances_are_the_servers(
             ([each.id for each in CORPUS.documents],),
         ).fetchall()
         hits = search(connection, asked, CORPUS, full, lexical=True)
+        distances = [
+            [
+                row[0]
+                for row in connection.execute(
+                    f"SELECT embedding <=> %s FROM {SCHEMA}.documents "
+                    "ORDER BY array_position(%s, id)",
+                    (query, [each.id for each in CORPUS.documents]),
+                )
+            ]
+            for query in queries
+        ]
     assert (full.dimensions, short.dimensions) == (server.model.dims, 256)
-    # Batches of other texts may differ in the last digits of a float32.
-    similarities = (np.array([row[0].to_list() for row in stored]) * documents).sum(axis=1)
-    assert similarities.min() > 1 - TOLERANCE
+    vectors = np.array([row[0].to_list() for row in stored])
+    assert (vectors * documents).sum(axis=1).min() >= same(server)
     assert max(row[2] for row in stored) < TOLERANCE, "the server's truncation is another one"
-    exact = 1 - queries @ documents.T
+    exact = 1 - queries @ vectors.T
+    assert np.abs(np.array(distances) - exact).max() < TOLERANCE
+    # The search asked for its queries' vectors by itself. Two of cosine c, of length 1, are
+    # sqrt(2 - 2c) apart, and so at most are their products with a third.
+    apart = math.sqrt(2 - 2 * same(server))
     for hit, row in zip(hits, exact, strict=True):
         assert hit.found == CORPUS.documents[int(row.argmin())].id
-        assert hit.distance == pytest.approx(row.min(), abs=2 * TOLERANCE)
+        assert hit.distance == pytest.approx(row.min(), abs=apart)
 
 
 def test_a_second_run_replaces_the_same_rows(toy: EmbeddingServer, dsn: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -34,4 +35,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    # A shell without job control starts what it puts into the background with SIGINT ignored, and
+    # all that it starts inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run_verb(main))

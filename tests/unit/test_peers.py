@@ -174,11 +174,13 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Slow, int]]:
 
     monkeypatch.setattr(engine_server, "print", note, raising=False)
     engine = Slow()
-    loop = asyncio.new_event_loop()
+    # On leaving, a runner lets what is still open be closed.
+    runner = asyncio.Runner()
+    loop = runner.get_loop()
     task = loop.create_task(EmbeddingServer(engine, "a model").serve("127.0.0.1", 0))
 
     def run() -> None:
-        with pytest.raises(asyncio.CancelledError):
+        with runner, pytest.raises(asyncio.CancelledError):
             loop.run_until_complete(task)
 
     thread = threading.Thread(target=run)
@@ -187,7 +189,6 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Slow, int]]:
     yield engine, int(said[0].rpartition(":")[2])
     loop.call_soon_threadsafe(task.cancel)
     thread.join()
-    loop.close()
 
 
 def ask(port: int, body: object, path: str = "/v1/embeddings") -> tuple[int, dict[str, Any]]:
