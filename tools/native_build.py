@@ -45,10 +45,12 @@ CMAKE_FLAGS = (
 )
 #: The server with AddressSanitizer and UndefinedBehaviorSanitizer, by llama.cpp's own options, in
 #: only the CPU variant of this machine: no other one runs, and each takes minutes to compile.
+#: ggml has GGML_NATIVE only for a backend that is linked in, not loaded.
 SANITIZED = "cpu-sanitized"
 SANITIZE_FLAGS = (
     "-DLLAMA_SANITIZE_ADDRESS=ON",
     "-DLLAMA_SANITIZE_UNDEFINED=ON",
+    "-DGGML_BACKEND_DL=OFF",
     "-DGGML_CPU_ALL_VARIANTS=OFF",
     "-DGGML_NATIVE=ON",
 )
