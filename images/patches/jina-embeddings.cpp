@@ -517,6 +517,8 @@ bool jina_embeddings::init(server_routes & routes) {
         check_gpu();
     } catch (const std::invalid_argument & error) {
         LOG_ERR("%s\n", error.what());
+        // The process ends now, and older sources then lose what their log's thread has not written.
+        common_log_flush(common_log_main());
         return false;
     }
     self->tokenizer = routes.post_tokenize;
