@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.containers import docker, inspect
-from tools.catalog import Model, load_models
+from tools.catalog import load_models
 from tools.docker_client import docker_client
 from tools.errors import ToolError
 from tools.fetch import models_dir
@@ -24,23 +24,22 @@ def tiny() -> Path:
     return ensure_synthetic(models_dir(), NANO, "tiny", "Q8_0")
 
 
-def containers_of(model: Model) -> set[str]:
-    """The ids of all containers, running or not, that some test's stack of a model made."""
-    named = ["--filter", f"label=com.docker.compose.service={model.name}"]
-    return set(docker("ps", "--all", "--quiet", *named).split())
+def containers() -> set[str]:
+    """The ids of all containers, running or not."""
+    return set(docker("ps", "--all", "--quiet", "--no-trunc").split())
+
+
+def containers_on(folder: Path) -> list[str]:
+    """All containers, running or not, that have something of ``folder`` mounted."""
+    listed = docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Mounts}}")
+    return [line for line in listed.splitlines() if str(folder) in line]
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind(engine: None) -> object:
-    before = containers_of(NANO)
+def nothing_is_left_behind(engine: None, tmp_path_factory: pytest.TempPathFactory) -> object:
     yield
-    # Another worker's stack may have come or gone meanwhile; those of this worker's are ours.
-    assert {c for c in containers_of(NANO) - before if _mine(c)} == set()
-
-
-def _mine(container: str) -> bool:
-    mounts = docker("inspect", "--format", "{{range .Mounts}}{{.Source}}{{end}}", container)
-    return "pytest-" in mounts
+    # This worker's own folder: the stacks of others come and go meanwhile.
+    assert containers_on(tmp_path_factory.getbasetemp()) == []
 
 
 def test_a_server_that_dies_is_reported_at_once_with_its_log(image: str, tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ def test_the_name_says_that_weights_are_synthetic_and_the_end_tidies_up(
     with booted(NANO, tiny, image=image, synthetic=True) as running:
         name = httpx.get(f"{running.base_url}/v1/models", trust_env=False).json()["data"][0]["id"]
         assert name == "jina-embeddings-v5-text-nano-synthetic"
-    assert running.container_id[:12] not in containers_of(NANO)
+    assert running.container_id not in containers()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{running.base_url}/health", trust_env=False)
 
@@ -115,7 +114,7 @@ def test_the_name_says_that_weights_are_synthetic_and_the_end_tidies_up(
 def test_a_failing_test_does_not_leave_its_stack(image: str, tiny: Path) -> None:
     with pytest.raises(KeyboardInterrupt), booted(NANO, tiny, image=image, synthetic=True) as it:
         raise KeyboardInterrupt
-    assert it.container_id[:12] not in containers_of(NANO)
+    assert it.container_id not in containers()
 
 
 def test_stopping_what_is_not_there_does_nothing(engine: None) -> None:
