@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from python_on_whales.exceptions import DockerException
-
-from tools.build import build_image
+from tools.build import build_image, explained
 from tools.catalog import Model, Models, load_images, load_models
 from tools.console import say
 from tools.docker_client import docker_client, run_docker
@@ -123,7 +121,7 @@ def bake(
     with tempfile.TemporaryDirectory() as folder:
         dockerfile = Path(folder) / "Dockerfile"
         dockerfile.write_text(recipe(service, file), encoding="utf-8")
-        try:
+        with explained(name):
             docker_client().buildx.build(
                 file.parent,
                 file=dockerfile,
@@ -133,11 +131,6 @@ def bake(
                 load=True,
                 provenance=False,
             )
-        except DockerException as error:
-            raise ToolError(
-                f"the build of {name} failed (exit code {error.return_code}); "
-                "what went wrong is in the lines above"
-            ) from None
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -73,7 +73,7 @@ def read_toolchain(contexts: Mapping[str, str | Path], platform: str) -> str:
 
     It is asked in the build's own toolchain stage. Raises ToolError when that fails.
     """
-    with tempfile.TemporaryDirectory() as folder, _explained("the toolchain"):
+    with tempfile.TemporaryDirectory() as folder, explained("the toolchain"):
         docker_client().buildx.build(
             CONTEXT,
             file=CONTEXT / "Dockerfile",
@@ -233,7 +233,7 @@ def _run(
     image_labels: Mapping[str, str],
 ) -> None:
     """Build one stage of the Dockerfile as the local image ``name``."""
-    with _explained(name):
+    with explained(name):
         docker_client().buildx.build(
             CONTEXT,
             file=CONTEXT / "Dockerfile",
@@ -249,7 +249,7 @@ def _run(
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def explained(name: str) -> Iterator[None]:
     """Turn a failed build of ``name``, whose output was shown, into a ToolError."""
     try:
         yield

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from python_on_whales import DockerClient
-from python_on_whales.exceptions import DockerException
 
+from tools.build import explained
 from tools.cache import locked
 from tools.catalog import ROOT, load_images
 from tools.console import say
@@ -43,20 +43,14 @@ def build_database(choice: Choice) -> str:
     base = resolve_base(load_images(), choice, engine_platform())
     started = time.monotonic()
     say(f"building {DATABASE_IMAGE} (the first time a minute)")
-    with locked(DATABASE_IMAGE):
-        try:
-            docker_client().buildx.build(
-                CONTEXT,
-                build_contexts={BASE: f"docker-image://{base.value}"},
-                tags=[DATABASE_IMAGE],
-                load=True,
-                provenance=False,
-            )
-        except DockerException as error:
-            raise ToolError(
-                f"the build of {DATABASE_IMAGE} failed (exit code {error.return_code}); "
-                "what went wrong is in the lines above"
-            ) from None
+    with locked(DATABASE_IMAGE), explained(DATABASE_IMAGE):
+        docker_client().buildx.build(
+            CONTEXT,
+            build_contexts={BASE: f"docker-image://{base.value}"},
+            tags=[DATABASE_IMAGE],
+            load=True,
+            provenance=False,
+        )
     say(f"built {DATABASE_IMAGE} in {time.monotonic() - started:.0f} s")
     return DATABASE_IMAGE
 
