@@ -139,8 +139,8 @@ def recipe(images: Images, flavour: str) -> str:
 
 def _patches_hash() -> str:
     digest = hashlib.sha256()
-    for file in sorted(PATCHES.iterdir()):
-        digest.update(file.name.encode() + file.read_bytes())
+    for file in sorted(path for path in PATCHES.rglob("*") if path.is_file()):
+        digest.update(str(file.relative_to(PATCHES)).encode() + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -300,8 +300,7 @@ def apply_patches(patch: str, tree: Path, names: Sequence[str]) -> None:
                 f"images/patches/{name}.patch does not apply to this llama.cpp:\n"
                 f"{(result.stdout + result.stderr).strip()}"
             )
-    for file in PATCHES.glob("jina-*"):
-        shutil.copy2(file, tree / "tools" / "server")
+    shutil.copytree(PATCHES / "files", tree, dirs_exist_ok=True)
 
 
 def _lay_source(tree: Path, destination: Path, patch: str) -> None:

@@ -191,7 +191,9 @@ def patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "0001-fits.patch").write_text(PATCH)
     (folder / "0002-misfits.patch").write_text(PATCH.replace("int main()", "void other()"))
-    (folder / "jina-embeddings.cpp").write_text("// ours\n")
+    ours = folder / "files/tools/server/jina-embeddings.cpp"
+    ours.parent.mkdir(parents=True)
+    ours.write_text("// ours\n")
     monkeypatch.setattr(native_build, "PATCHES", folder)
     return folder
 

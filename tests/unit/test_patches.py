@@ -25,5 +25,7 @@ def test_a_patch_says_what_why_and_when_it_can_be_dropped(name: str) -> None:
 
 def test_every_file_of_ours_is_built() -> None:
     patches = "".join(path.read_text() for path in PATCHES.glob("*.patch"))
-    for path in PATCHES.glob("jina-*"):
-        assert f"\n+    {path.name}\n" in patches
+    ours = [path for path in (PATCHES / "files").rglob("*") if path.is_file()]
+    assert ours
+    for path in ours:
+        assert re.search(rf"^\+\s+(ggml-cpu/)?{re.escape(path.name)}$", patches, re.MULTILINE), path
