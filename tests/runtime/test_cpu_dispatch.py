@@ -19,17 +19,24 @@ from tests.support.client import Client
 from tests.support.containers import (
     base_url,
     docker,
+    is_bare,
     logs,
     started,
     wait_for_health,
     with_model,
 )
-from tests.support.cpu_variants import VARIANTS, library, platform_of_machine, runnable
+from tests.support.cpu_variants import (
+    VARIANTS,
+    has_vnni,
+    library,
+    platform_of_machine,
+    runnable,
+)
 from tests.support.requirements import need
 from tests.support.vectors import cosine
 from tools.catalog import load_models
 from tools.fetch import models_dir
-from tools.synthetic import ensure_synthetic
+from tools.synthetic import Quantisation, ensure_synthetic
 
 #: Long enough for several rows of every blocked kernel, and one that is no multiple of a block.
 LENGTHS = (3, 301)
@@ -60,35 +67,44 @@ def test_the_table_names_the_variants_that_are_shipped(image: str) -> None:
 
 
 def test_the_server_picks_a_variant_that_this_host_can_run(native: str) -> None:
-    with started(native, options=_options("Q8_0"), arguments=["--verbosity", "4"]) as container:
+    options = with_model(_weights("nano", "Q8_0"))
+    with started(native, options=options, arguments=["--verbosity", "4"]) as container:
         wait_for_health(container, "healthy")
         loaded = re.search(r"loaded CPU backend from /app/(\S+)", logs(container))
     assert loaded
     assert loaded.group(1) in {library(variant) for variant in RUNNABLE}
 
 
-@pytest.mark.parametrize("quantisation", ["Q8_0", "F16"])
+@pytest.mark.parametrize(
+    ("model", "quantisation"), [("nano", "Q8_0"), ("nano", "F16"), ("small", "Q8_0")]
+)
 @pytest.mark.parametrize("variant", RUNNABLE)
-def test_variant_agrees_with_the_reference(variant: str, quantisation: str, native: str) -> None:
+def test_variant_agrees_with_the_reference(
+    variant: str, model: str, quantisation: Quantisation, native: str
+) -> None:
+    """One after another, and together: then each must be hidden from the others."""
+    weights = _weights(model, quantisation)
     alone = (
         "mkdir /tmp/app && cp -a /app/. /tmp/app/ && cd /tmp/app && rm libggml-cpu-*.so "
         f"&& cp /app/{library(variant)} . && exec ./llama-server --verbosity 4"
     )
-    options = [*_options(quantisation), "--tmpfs", "/tmp:exec,mode=1777", "--entrypoint", "/bin/sh"]
+    options = [*with_model(weights), "--tmpfs", "/tmp:exec,mode=1777", "--entrypoint", "/bin/sh"]
     with started(native, options=options, arguments=["-euc", alone]) as container:
         wait_for_health(container, "healthy")
-        assert f"loaded CPU backend from /tmp/app/{library(variant)}" in logs(container)
+        said = logs(container)
+        assert f"loaded CPU backend from /tmp/app/{library(variant)}" in said
+        if not is_bare(native):
+            uses_vnni = quantisation == "Q8_0" and has_vnni(variant)
+            assert ("CPU_Q8_VNNI model buffer" in said) == uses_vnni
         with Client(base_url(container)) as client:
-            for length in LENGTHS:
-                tokens = token_array(client, length)
-                expected = reference(_weights(quantisation)).embed_tokens(tokens)
-                answered = client.embed([tokens])[0]
-                assert cosine(answered, expected) >= BARS[quantisation], length
+            inputs = [token_array(client, length) for length in LENGTHS]
+            answers = [client.embed([tokens])[0] for tokens in inputs]
+            together = client.embed(inputs)
+        for tokens, *answered in zip(inputs, answers, together, strict=True):
+            expected = reference(weights).embed_tokens(tokens)
+            for answer in answered:
+                assert cosine(answer, expected) >= BARS[quantisation], len(tokens)
 
 
-def _weights(quantisation: str) -> Path:
-    return ensure_synthetic(models_dir(), load_models().models["nano"], "tiny", quantisation)
-
-
-def _options(quantisation: str) -> list[str]:
-    return with_model(_weights(quantisation))
+def _weights(model: str, quantisation: Quantisation) -> Path:
+    return ensure_synthetic(models_dir(), load_models().models[model], "tiny", quantisation)

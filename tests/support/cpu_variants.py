@@ -58,6 +58,15 @@ def runnable(platform: str, cpuinfo: str) -> list[str]:
     return [name for name, needed in VARIANTS.get(platform, {}).items() if needed <= features]
 
 
+def has_vnni(variant: str) -> bool:
+    """Tell whether a variant multiplies Q8_0 with VNNI (images/patches/0007-q8-vnni.patch).
+
+    AMX comes before it where there is both.
+    """
+    needs = VARIANTS["linux/amd64"].get(variant, set())
+    return bool(needs & {"avx512_vnni", "avx_vnni"}) and "amx_int8" not in needs
+
+
 def library(variant: str) -> str:
     """Return the name of a variant's file in the image."""
     return f"libggml-cpu-{variant}.so"
