@@ -40,12 +40,13 @@ class Workload:
     clients: int
 
 
-#: Where a server's own work weighs most beside the model's (short texts), and the usual load of
-#: an ingestion (batches).
+#: Where a server's own work weighs most beside the model's (short texts), the usual load of an
+#: ingestion (batches), and where attention weighs most (about 1000 tokens each).
 WORKLOADS = (
     Workload("short texts, 1 client", requests=40, texts=1, words=8, clients=1),
     Workload("short texts, 4 clients", requests=64, texts=1, words=8, clients=4),
     Workload("batches of 32", requests=2, texts=32, words=24, clients=2),
+    Workload("long texts, 4 clients", requests=4, texts=1, words=128, clients=4),
 )
 
 
