@@ -58,13 +58,13 @@ def runnable(platform: str, cpuinfo: str) -> list[str]:
     return [name for name, needed in VARIANTS.get(platform, {}).items() if needed <= features]
 
 
-def has_vnni(variant: str) -> bool:
-    """Tell whether a variant multiplies Q8_0 with VNNI (images/patches/0007-q8-vnni.patch).
+def multiplies_q8(variant: str) -> bool:
+    """Tell whether a variant multiplies Q8_0 by images/patches/0007-q8.patch.
 
-    AMX comes before it where there is both.
+    Where there is AMX, upstream's kernel for that comes first.
     """
     needs = VARIANTS["linux/amd64"].get(variant, set())
-    return bool(needs & {"avx512_vnni", "avx_vnni"}) and "amx_int8" not in needs
+    return needs >= _AVX2 and "amx_int8" not in needs
 
 
 def library(variant: str) -> str:

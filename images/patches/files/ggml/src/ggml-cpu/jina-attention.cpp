@@ -29,6 +29,7 @@ floats minus(floats a, floats b) { return _mm512_sub_ps(a, b); }
 floats times(floats a, floats b) { return _mm512_mul_ps(a, b); }
 floats plus_product(floats sum, floats a, floats b) { return _mm512_fmadd_ps(a, b, sum); }
 floats larger(floats a, floats b) { return _mm512_max_ps(a, b); }
+floats exponential(floats x) { return ggml_v_expf(x); }
 }  // namespace
 
 #elif defined(__AVX2__) && defined(__FMA__)
@@ -49,6 +50,7 @@ floats minus(floats a, floats b) { return _mm256_sub_ps(a, b); }
 floats times(floats a, floats b) { return _mm256_mul_ps(a, b); }
 floats plus_product(floats sum, floats a, floats b) { return _mm256_fmadd_ps(a, b, sum); }
 floats larger(floats a, floats b) { return _mm256_max_ps(a, b); }
+floats exponential(floats x) { return ggml_v_expf(x); }
 }  // namespace
 
 #elif defined(__ARM_NEON) && defined(__aarch64__)
@@ -69,6 +71,23 @@ floats minus(floats a, floats b) { return vsubq_f32(a, b); }
 floats times(floats a, floats b) { return vmulq_f32(a, b); }
 floats plus_product(floats sum, floats a, floats b) { return vfmaq_f32(sum, a, b); }
 floats larger(floats a, floats b) { return vmaxq_f32(a, b); }
+
+// Of numbers up to 0; vec.h has one for NEON only where the compiler has no SVE. With n whole and
+// x = n * ln(2) + r, it is 2^n times the first terms of the series of exp(r); the next term is less
+// than 2e-7, for |r| is at most ln(2) / 2. ln(2) is taken in two parts, of which the first has so
+// few bits that its product with n is exact.
+floats exponential(floats x) {
+    constexpr float least = -87.0f; // exp of less is no normal number, and 0 here
+    const floats    n     = vrndnq_f32(vmulq_n_f32(vmaxq_f32(x, spread(least)), 1.44269504f));
+    floats          r     = vfmsq_f32(vmaxq_f32(x, spread(least)), n, spread(0.693359375f));
+    r                     = vfmsq_f32(r, n, spread(-2.12194440e-4f));
+    floats series         = spread(1.0f / 720);
+    for (const float term : { 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f }) {
+        series = vfmaq_f32(spread(term), series, r);
+    }
+    const int32x4_t exponent = vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23);
+    return vbslq_f32(vcltq_f32(x, spread(least)), spread(0.0f), times(series, vreinterpretq_f32_s32(exponent)));
+}
 }  // namespace
 
 #endif
@@ -246,7 +265,7 @@ struct running {
 
 // Turns the scores of a tile into exp(score - most). A query that has seen only -infinity keeps
 // the least number as its largest score: exp(-infinity) is 0 then, and not an undefined number.
-void exponentials(int keys, float * scores, running & known) {
+void take_exponentials(int keys, float * scores, running & known) {
     for (int vec = 0; vec < n_vecs; vec++) {
         float *      column = scores + vec * lanes;
         const floats before = floats_at(known.most + vec * lanes);
@@ -254,10 +273,10 @@ void exponentials(int keys, float * scores, running & known) {
         for (int key = 0; key < keys; key++) {
             most = larger(most, floats_at(column + key * n_queries));
         }
-        const floats factor = ggml_v_expf(minus(before, most));
+        const floats factor = exponential(minus(before, most));
         floats       sum    = times(floats_at(known.sum + vec * lanes), factor);
         for (int key = 0; key < keys; key++) {
-            const floats e = ggml_v_expf(minus(floats_at(column + key * n_queries), most));
+            const floats e = exponential(minus(floats_at(column + key * n_queries), most));
             store(column + key * n_queries, e);
             sum = plus(sum, e);
         }
@@ -334,7 +353,7 @@ bool jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64
             if (seen == view::mixed) {
                 add_mask(masks, mask->nb[1], rows, keys, s.scores);
             }
-            exponentials(keys, s.scores, known);
+            take_exponentials(keys, s.scores, known);
             widen(v, (const char *) v->data + key * v->nb[1] + v2 * v->nb[2] + v3 * v->nb[3], keys, DV, s.values);
             multiply(s.values, 1, DV, DV, keys, s.scores, known.factor, s.output);
         }

@@ -1,6 +1,6 @@
 #include "jina-q8.h"
 
-#if !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+#if !defined(__AVX512VNNI__) && !(defined(__AVX2__) && defined(__FMA__) && defined(__F16C__))
 
 ggml_backend_buffer_type_t jina_q8_buffer_type(void) {
     return nullptr;
@@ -46,16 +46,23 @@ floats  larger(floats a, floats b) { return _mm512_max_ps(a, b); }
 float   largest(floats v) { return _mm512_reduce_max_ps(v); }
 ints    rounded(floats v, float factor) { return _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(factor))); }
 
-ints    bytes_at(const void * x) { return _mm512_loadu_si512(x); }
-void    store_bytes(int8_t * x, ints v) { _mm_storeu_si128((__m128i *) x, _mm512_cvtepi32_epi8(v)); }
 ints    spread(int32_t x) { return _mm512_set1_epi32(x); }
 ints    plus(ints a, ints b) { return _mm512_add_epi32(a, b); }
 int32_t total(ints v) { return _mm512_reduce_add_epi32(v); }
 
-// Adds to each sum the products of its four unsigned bytes and its four signed ones.
-ints add_dots(ints sum, ints unsigned_bytes, ints signed_bytes) {
-    return _mm512_dpbusd_epi32(sum, unsigned_bytes, signed_bytes);
-}
+using number = int8_t; // what an input is quantised to
+void store(number * x, ints v) { _mm_storeu_si128((__m128i *) x, _mm512_cvtepi32_epi8(v)); }
+
+// Four weights of each row, four numbers of an input for all of them, and sums of their products.
+using four_weights = ints;
+using four_numbers = ints;
+using sums         = ints;
+
+four_weights weights_at(const void * x) { return _mm512_loadu_si512(x); }
+four_numbers numbers_at(const number * x) { int32_t all; memcpy(&all, x, sizeof(all)); return spread(all); }
+sums         sums_from(int32_t x) { return spread(x); }
+sums         add_products(sums s, four_weights w, four_numbers n) { return _mm512_dpbusd_epi32(s, w, n); }
+ints         by_row(sums s) { return s; }
 
 floats add_scaled(floats sum, ints v, floats scales, float scale) {
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(v), _mm512_mul_ps(scales, _mm512_set1_ps(scale)), sum);
@@ -63,9 +70,7 @@ floats add_scaled(floats sum, ints v, floats scales, float scale) {
 
 #else
 
-constexpr int lanes      = 8;
-constexpr int max_groups = 2;
-constexpr int max_cols   = 3; // 12 of the 16 registers hold sums
+constexpr int lanes = 8;
 
 using ints   = __m256i;
 using floats = __m256;
@@ -77,20 +82,13 @@ floats  halves_at(const ggml_half * x) { return _mm256_cvtph_ps(_mm_loadu_si128(
 floats  magnitude(floats v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
 floats  larger(floats a, floats b) { return _mm256_max_ps(a, b); }
 ints    rounded(floats v, float factor) { return _mm256_cvtps_epi32(_mm256_mul_ps(v, _mm256_set1_ps(factor))); }
+ints    spread(int32_t x) { return _mm256_set1_epi32(x); }
+ints    plus(ints a, ints b) { return _mm256_add_epi32(a, b); }
 
 float largest(floats v) {
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     four        = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
-}
-
-ints    bytes_at(const void * x) { return _mm256_loadu_si256((const __m256i *) x); }
-ints    spread(int32_t x) { return _mm256_set1_epi32(x); }
-ints    plus(ints a, ints b) { return _mm256_add_epi32(a, b); }
-
-void store_bytes(int8_t * x, ints v) {
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    _mm_storel_epi64((__m128i *) x, _mm_packs_epi16(words, words));
 }
 
 int32_t total(ints v) {
@@ -99,13 +97,78 @@ int32_t total(ints v) {
     return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(2, 3, 0, 1))));
 }
 
-ints add_dots(ints sum, ints unsigned_bytes, ints signed_bytes) {
-    return _mm256_dpbusd_avx_epi32(sum, unsigned_bytes, signed_bytes);
+__m128i words_of(ints v) {
+    return _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 }
 
 floats add_scaled(floats sum, ints v, floats scales, float scale) {
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(v), _mm256_mul_ps(scales, _mm256_set1_ps(scale)), sum);
 }
+
+#if defined(__AVXVNNI__)
+
+constexpr int max_groups = 2;
+constexpr int max_cols   = 3; // 12 of the 16 registers hold sums
+
+using number = int8_t;
+void store(number * x, ints v) { _mm_storel_epi64((__m128i *) x, _mm_packs_epi16(words_of(v), words_of(v))); }
+
+using four_weights = ints;
+using four_numbers = ints;
+using sums         = ints;
+
+four_weights weights_at(const void * x) { return _mm256_loadu_si256((const __m256i *) x); }
+four_numbers numbers_at(const number * x) { int32_t all; memcpy(&all, x, sizeof(all)); return spread(all); }
+sums         sums_from(int32_t x) { return spread(x); }
+sums         add_products(sums s, four_weights w, four_numbers n) { return _mm256_dpbusd_avx_epi32(s, w, n); }
+ints         by_row(sums s) { return s; }
+
+#else
+
+// AVX2 multiplies bytes only where sums of two products fit 16 bits, which these do not: they are
+// widened to 16 bits, weights when they are loaded. A row's sum is in two halves, in neighbouring
+// lanes, until the end of a block.
+
+constexpr int max_groups = 1;
+constexpr int max_cols   = 4; // 12 of the 16 registers hold sums
+
+using number = int16_t;
+void store(number * x, ints v) { _mm_storeu_si128((__m128i *) x, words_of(v)); }
+
+struct two_halves {
+    ints low;  // of rows 0 to 3
+    ints high; // of rows 4 to 7
+};
+
+using four_weights = two_halves;
+using four_numbers = ints;
+using sums         = two_halves;
+
+four_weights weights_at(const void * x) {
+    const auto * halves = (const __m128i *) x;
+    return { _mm256_cvtepu8_epi16(_mm_loadu_si128(halves)), _mm256_cvtepu8_epi16(_mm_loadu_si128(halves + 1)) };
+}
+
+four_numbers numbers_at(const number * x) {
+    int64_t all;
+    memcpy(&all, x, sizeof(all));
+    return _mm256_set1_epi64x(all);
+}
+
+sums sums_from(int32_t x) {
+    const ints first_half = _mm256_set1_epi64x((uint32_t) x);
+    return { first_half, first_half };
+}
+
+sums add_products(sums s, four_weights w, four_numbers n) {
+    return { plus(s.low, _mm256_madd_epi16(w.low, n)), plus(s.high, _mm256_madd_epi16(w.high, n)) };
+}
+
+ints by_row(sums s) {
+    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(s.low, s.high), _MM_SHUFFLE(3, 1, 2, 0));
+}
+
+#endif
 
 #endif
 
@@ -114,18 +177,18 @@ floats add_scaled(floats sum, ints v, floats scales, float scale) {
 constexpr int quads = QK8_0 / 4;
 
 // One Q8_0 block of each of `lanes` rows, four bytes of each row at a time. VNNI multiplies
-// unsigned bytes by signed ones, so 128 is added to each weight; a matrix keeps its size.
+// unsigned bytes by signed ones, so 128 is added to each weight. A matrix keeps its size.
 struct weights {
     uint8_t   bytes[quads][lanes][4];
     ggml_half scales[lanes];
 };
 static_assert(sizeof(weights) == lanes * sizeof(block_q8_0), "a matrix must keep its size");
 
-// 32 numbers of an input as bytes, and what takes the weights' 128 out of a sum of products again.
+// 32 numbers of an input, and what takes the weights' 128 out of a sum of products again.
 struct inputs {
     float   scale;
-    int32_t correction; // -128 times the sum of the bytes
-    int8_t  bytes[QK8_0];
+    int32_t correction; // -128 times the sum of the numbers
+    number  numbers[QK8_0];
 };
 
 // Lays `rows` rows of Q8_0, each of `n_blocks` blocks, out as weights: groups of `lanes` rows after
@@ -158,7 +221,7 @@ void quantize(const float * from, inputs * to, int64_t n_blocks) {
         ints        sum    = spread(0);
         for (int i = 0; i < QK8_0; i += lanes) {
             const ints v = rounded(floats_at(from + i), factor);
-            store_bytes(to[b].bytes + i, v);
+            store(to[b].numbers + i, v);
             sum = plus(sum, v);
         }
         to[b].scale      = amax / 127.0f;
@@ -192,29 +255,27 @@ void multiply_tile(int64_t n_blocks, const weights * w, const weights * ahead, c
                 _mm_prefetch(next + i, _MM_HINT_T1);
             }
         }
-        ints sum[COLS][GROUPS];
+        sums sum[COLS][GROUPS];
 #pragma GCC unroll 8
         for (int c = 0; c < COLS; c++) {
 #pragma GCC unroll 8
             for (int g = 0; g < GROUPS; g++) {
-                sum[c][g] = spread(x[c * n_blocks + b].correction);
+                sum[c][g] = sums_from(x[c * n_blocks + b].correction);
             }
         }
 #pragma GCC unroll 8
         for (int q = 0; q < quads; q++) {
-            ints rows[GROUPS];
+            four_weights rows[GROUPS];
 #pragma GCC unroll 8
             for (int g = 0; g < GROUPS; g++) {
-                rows[g] = bytes_at(w[g * n_blocks + b].bytes[q]);
+                rows[g] = weights_at(w[g * n_blocks + b].bytes[q]);
             }
 #pragma GCC unroll 8
             for (int c = 0; c < COLS; c++) {
-                int32_t four;
-                memcpy(&four, x[c * n_blocks + b].bytes + 4 * q, 4);
-                const ints col = spread(four);
+                const four_numbers col = numbers_at(x[c * n_blocks + b].numbers + 4 * q);
 #pragma GCC unroll 8
                 for (int g = 0; g < GROUPS; g++) {
-                    sum[c][g] = add_dots(sum[c][g], rows[g], col);
+                    sum[c][g] = add_products(sum[c][g], rows[g], col);
                 }
             }
         }
@@ -223,7 +284,7 @@ void multiply_tile(int64_t n_blocks, const weights * w, const weights * ahead, c
             const floats scales = halves_at(w[g * n_blocks + b].scales);
 #pragma GCC unroll 8
             for (int c = 0; c < COLS; c++) {
-                product[c][g] = add_scaled(product[c][g], sum[c][g], scales, x[c * n_blocks + b].scale);
+                product[c][g] = add_scaled(product[c][g], by_row(sum[c][g]), scales, x[c * n_blocks + b].scale);
             }
         }
     }
@@ -354,7 +415,7 @@ class extra_buffer_type : public ggml::cpu::extra_buffer_type {
 };
 
 const char * buffer_type_name(ggml_backend_buffer_type_t) {
-    return "CPU_Q8_VNNI";
+    return "CPU_Q8";
 }
 
 size_t buffer_alignment(ggml_backend_buffer_type_t) {

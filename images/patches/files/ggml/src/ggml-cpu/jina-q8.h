@@ -1,9 +1,9 @@
-// Q8_0 matrices laid out for the dot products of VNNI; 0007-q8-vnni.patch puts it in place.
+// Q8_0 matrices laid out for the integer dot products of x86; 0007-q8.patch puts it in place.
 
 #pragma once
 
 #include "ggml-backend.h"
 
-// The buffers in which such matrices lie, or nullptr where this variant of the backend has no
-// VNNI. They are offered to llama.cpp after those for AMX, which is faster still.
+// The buffers in which such matrices lie, or nullptr where this variant of the backend has not
+// even AVX2. They are offered to llama.cpp after those for AMX, which is faster still.
 ggml_backend_buffer_type_t jina_q8_buffer_type(void);
