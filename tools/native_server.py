@@ -53,9 +53,9 @@ class NativeServer:
 
 
 def image_environment() -> dict[str, str]:
-    """Return the LLAMA_ARG_ variables that images/Dockerfile sets for every container."""
+    """Return what images/Dockerfile sets for llama.cpp and OpenMP in every container."""
     text = (CONTEXT / "Dockerfile").read_text(encoding="utf-8")
-    return dict(re.findall(r"\b(LLAMA_ARG_\w+)=(\S+)", text))
+    return dict(re.findall(r"\b((?:LLAMA_ARG|GOMP)_\w+)=(\S+)", text))
 
 
 def profile_service(

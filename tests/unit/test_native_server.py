@@ -58,6 +58,7 @@ def test_the_image_sets_what_a_container_has() -> None:
         "LLAMA_ARG_EMBEDDINGS": "1",
         "LLAMA_ARG_MODEL": "/models/model.gguf",
         "LLAMA_ARG_POOLING": "last",
+        "GOMP_SPINCOUNT": "1000",
     }
 
 
