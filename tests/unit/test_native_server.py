@@ -87,7 +87,8 @@ def test_a_process_has_exactly_that(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with native_booted(server, small, tmp_path / "weights.gguf", synthetic=False) as running:
         got = httpx.get(running.base_url, trust_env=False).json()
     service = profile_service(small, tmp_path / "weights.gguf", synthetic=False)
-    ours = {key: value for key, value in got.items() if key.startswith(("LLAMA_", "JINA_"))}
+    prefixes = ("LLAMA_", "JINA_", "GOMP_")
+    ours = {key: value for key, value in got.items() if key.startswith(prefixes)}
     assert ours == service.environment
     assert got["arguments"] == list(service.command)
 
