@@ -204,12 +204,13 @@ def test_every_variable_that_peers_of_the_benchmark_set_is_one_the_server_knows(
 def unread(image: str, names: set[str]) -> set[str]:
     """Those of the variables that the shipped server does not read.
 
-    Its own help lists llama.cpp's. Those of our patches stand in its binaries; built without
-    patches it has none of them, and ignores them.
+    Its own help lists llama.cpp's. Those of our patches and of OpenMP stand in the binaries; built
+    without patches it has none of ours, and ignores them.
     """
     _, text = serve(image, "--help")
-    ours = shell(image, "grep -aohE 'JINA_[A-Z_]+' /app/llama-server /app/*.so || true").split()
-    unknown = names - set(re.findall(r"\bLLAMA_[A-Z0-9_]+\b", text)) - set(ours)
+    files = "/app/llama-server /app/*.so $(find /usr/lib -name 'libgomp.so.*')"
+    found = shell(image, f"grep -aohE '(JINA|GOMP)_[A-Z_]+' {files} || true").split()
+    unknown = names - set(re.findall(r"\bLLAMA_[A-Z0-9_]+\b", text)) - set(found)
     return {name for name in unknown if not (name.startswith("JINA_") and is_bare(image))}
 
 
