@@ -1,68 +1,62 @@
-"""One picture a model: how the rate grows with clients, and what longer inputs cost."""
+"""One picture a model: for each workload, the rates of all servers as bars."""
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tools.bench.contenders import OURS
 from tools.bench.results import Cell, Results
 from tools.bench.statistics import median_spread
 
-#: Clients in the picture over lengths, and the length in the picture over clients.
-SHOWN_CLIENTS = 4
-SHOWN_TOKENS = 16
+_COLUMNS = 4
+_OURS_COLOUR, _OTHERS_COLOUR = "tab:blue", "lightgray"
+#: Inches: of a panel's width, of a bar's height, and around the bars of a panel.
+_PANEL, _BAR, _AROUND = 3.2, 0.22, 0.8
 
 
 def draw(results: Results, model: str, path: Path) -> None:
-    """Write a model's picture as SVG, the same bytes for the same results."""
+    """Write a model's picture as SVG, the same bytes for the same results.
+
+    Bars are medians in tokens per second, the lines on them their ranges.
+    """
     matplotlib.rcParams.update({"svg.hashsalt": model, "svg.fonttype": "none"})
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    by_clients, by_length = figure.subplots(1, 2)
-    labels = dict.fromkeys(cell.label for cell in results.cells if cell.model == model)
-    for label in labels:
-        cells = [
-            cell
-            for cell in results.cells
-            if (cell.model, cell.label, cell.workload.batch) == (model, label, 1)
-        ]
-        over_clients = [cell for cell in cells if cell.workload.tokens == SHOWN_TOKENS]
-        over_length = [cell for cell in cells if cell.workload.clients == SHOWN_CLIENTS]
-        _line(by_clients, label, [(c.workload.clients, c, 1) for c in over_clients])
-        _line(
-            by_length,
-            label,
-            [(c.workload.tokens, c, c.workload.tokens) for c in over_length],
-        )
-    _label(by_clients, f"inputs of {SHOWN_TOKENS} tokens", "clients", "embeddings/s")
-    _label(by_length, f"{SHOWN_CLIENTS} clients", "tokens in an input", "tokens/s")
-    figure.suptitle(model)
+    cells = [cell for cell in results.cells if cell.model == model]
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    workloads = list(dict.fromkeys(cell.workload for cell in cells))
+    columns = min(_COLUMNS, len(workloads))
+    rows = ceil(len(workloads) / columns)
+    size = ((columns + 0.5) * _PANEL, rows * (len(labels) * _BAR + _AROUND))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    for axes, workload in zip(panels, workloads, strict=False):
+        _bars(axes, labels, [cell for cell in cells if cell.workload == workload])
+        axes.set_title(workload.name, fontsize="medium")
+    for axes in panels[len(workloads) :]:
+        axes.set_visible(False)
+    figure.suptitle(f"{model}, tokens/s")
     figure.savefig(path, format="svg", metadata={"Date": None})
 
 
-def _line(axes: Axes, label: str, points: list[tuple[int, Cell, int]]) -> None:
-    """Draw medians with their ranges; each point is a place, its cell, and a factor."""
-    spreads = [median_spread([rate * factor for rate in cell.rates]) for _, cell, factor in points]
-    axes.errorbar(
-        [place for place, _, _ in points],
+def _bars(axes: Axes, labels: list[str], cells: list[Cell]) -> None:
+    """Draw one workload; a server that did not answer it has its place and no bar."""
+    tokens_by_round = [[rate * cell.workload.tokens for rate in cell.rates] for cell in cells]
+    spreads = [median_spread(each) for each in tokens_by_round]
+    axes.barh(
+        [labels.index(cell.label) for cell in cells],
         [each.median for each in spreads],
-        yerr=[
+        xerr=[
             [each.median - each.low for each in spreads],
             [each.high - each.median for each in spreads],
         ],
-        label=label,
-        marker="o",
-        capsize=3,
+        color=[_OURS_COLOUR if cell.server == OURS else _OTHERS_COLOUR for cell in cells],
+        error_kw={"elinewidth": 1, "capsize": 2},
     )
-
-
-def _label(axes: Axes, title: str, over: str, what: str) -> None:
-    axes.set_title(title)
-    axes.set_xscale("log", base=2)
-    axes.set_xlabel(over)
-    axes.set_ylabel(what)
-    axes.set_ylim(bottom=0)
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend()
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.grid(visible=True, axis="x", alpha=0.3)
