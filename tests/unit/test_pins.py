@@ -335,12 +335,17 @@ def test_changes_are_named_by_file_and_key() -> None:
 
 
 def test_no_pin_is_stated_anywhere_else() -> None:
-    """A weekly update of the fact files must leave everything else true."""
+    """A weekly update of the fact files must leave everything else true.
+
+    The page of a benchmark stays true: it says what was measured then.
+    """
     pins = {model.revision for model in MODELS.models.values()}
     pins |= {FORK.commit, SDIST.commit, SDIST.sha256}
     pins |= set(re.findall("sha256:[0-9a-f]{64}", IMAGES_FILE.read_text()))
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    others = {ROOT / name for name in listed.split("\0") if name} - {IMAGES_FILE, MODELS_FILE}
+    measured = ROOT / "docs" / "benchmarks.md"
+    may = {IMAGES_FILE, MODELS_FILE, measured}
+    others = {ROOT / name for name in listed.split("\0") if name} - may
     for path in others:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         assert not [pin for pin in pins if pin in text], path
