@@ -41,7 +41,7 @@ CPUS = (
 
 LENGTHS = (3, 301)
 
-#: One worker: the emulation is registered once.
+#: One worker: emulated servers are slow enough one at a time.
 pytestmark = pytest.mark.xdist_group("arm64")
 
 

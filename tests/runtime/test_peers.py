@@ -26,6 +26,7 @@ from tools.bench.peers.make import make
 from tools.bench.servers import Booted, awake, frozen
 from tools.bench.workloads import random_texts
 from tools.catalog import Model, load_images, load_models
+from tools.errors import ToolError
 from tools.fetch import models_dir
 from tools.synthetic import ensure_synthetic
 
@@ -81,6 +82,18 @@ def test_llama_server_answers_at_a_peers_settings(
         assert booted.peak_bytes() > file.stat().st_size / 2
         assert 0 < booted.restart_seconds() < 60
     assert cosine(vectors, expected).min() >= BARS["F16"]
+
+
+def test_a_request_without_an_answer_tells_what_became_of_the_container(image: str) -> None:
+    model, peer = MODELS["nano"], IMAGE_PEERS[0]
+    file = ensure_synthetic(models_dir(), model, "tiny", "F16")
+    wanted = r"does not answer with vectors: .* ended with 137, and said at last:\n.*model loaded"
+    with booted_peer(peer, image, model, file) as booted:
+        # Nor does it hide this that it can no longer be stopped.
+        with pytest.raises(ToolError, match=f"(?s){wanted}"), awake(booted):
+            booted.send_signal("KILL")
+            embed(Subject(contender_of(peer), booted), [[1]], 1)
+        assert "its container ended with 137" in booted.last_words()
 
 
 def contender_of(peer: ImagePeer) -> Contender:

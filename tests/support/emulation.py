@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
@@ -9,12 +10,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from tests.support.cpu_variants import platform_of_machine
 from tests.support.requirements import need
 from tools.apt import run_apt
+from tools.cache import cache_dir, locked
 from tools.catalog import load_images
 from tools.docker_client import run_docker
 from tools.errors import ToolError
@@ -37,6 +40,9 @@ MAGIC = r"\x7fELF\x02\x01\x01" + r"\x00" * 9 + r"\x02\x00\xb7\x00"
 MASK = r"\xff" * 7 + r"\x00" + r"\xff" * 8 + r"\xfe\xff\xff\xff"
 RULE = f":{ENTRY.name}:M::{MAGIC}:{MASK}:{QEMU}:F"
 
+#: What is noted, for the last to use it, where the interface had to be mounted.
+MOUNTED = "mounted"
+
 
 def runs(image: str) -> bool:
     """Whether a program of this arm64 image can be run here."""
@@ -45,11 +51,44 @@ def runs(image: str) -> bool:
 
 
 @contextmanager
-def emulated() -> Iterator[None]:
-    """Let the kernel run programs of arm64 with QEMU, and leave it as it was afterwards.
+def runnable(image: str) -> Iterator[None]:
+    """Let the kernel run this arm64 image's programs, with QEMU where it needs that.
 
-    QEMU is installed where it is missing. Raises ToolError where either is not allowed.
+    The kernel is left as it was by the last process that needs it so: tests run in several. QEMU
+    is installed where it is missing. Raises ToolError where either is not allowed.
     """
+    users = cache_dir() / "locks" / f"{ENTRY.name}.users"
+    users.parent.mkdir(parents=True, exist_ok=True)
+    with users.open("a") as use:
+        with locked(ENTRY):
+            needed = ENTRY.exists() or not runs(image)
+            if needed:
+                if not ENTRY.exists():
+                    use.truncate(0)
+                    use.write(MOUNTED if register() else "")
+                    use.flush()
+                fcntl.flock(use, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            if needed:
+                with locked(ENTRY):
+                    if no_other_uses(use):
+                        unregister(unmount=users.read_text() == MOUNTED)
+
+
+def no_other_uses(use: TextIO) -> bool:
+    """Give up a shared lock; whether nobody else has one."""
+    try:
+        fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(use, fcntl.LOCK_UN)
+        return False
+    return True
+
+
+def register() -> bool:
+    """Name QEMU to the kernel; whether its interface had to be mounted for that."""
     if os.geteuid() != 0 or not BINFMT.is_dir():
         raise ToolError(f"only root on Linux can register {QEMU} with the kernel")
     if not QEMU.exists():
@@ -57,18 +96,18 @@ def emulated() -> Iterator[None]:
             raise ToolError(f"there is no {QEMU}; install Debian's {PACKAGE}")
         run_apt(["update"])
         run_apt(["install", "--yes", "--no-install-recommends", PACKAGE])
-    mounted = not (BINFMT / "register").exists()
-    if mounted:
+    mount = not (BINFMT / "register").exists()
+    if mount:
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], check=True)
-    try:
-        (BINFMT / "register").write_text(RULE)
-        try:
-            yield
-        finally:
-            ENTRY.write_text("-1")
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(BINFMT)], check=True)
+    (BINFMT / "register").write_text(RULE)
+    return mount
+
+
+def unregister(*, unmount: bool) -> None:
+    """Let the kernel forget QEMU."""
+    ENTRY.write_text("-1")
+    if unmount:
+        subprocess.run(["umount", str(BINFMT)], check=True)
 
 
 @contextmanager
@@ -80,9 +119,8 @@ def arm64_image(config: pytest.Config) -> Iterator[str]:
     why = f"no image {name}; `nox -s build -- cpu --platform {ARM64}` makes it"
     need(config, "arm64", available=found, why=why)
     with ExitStack() as stack:
-        if not runs(name):
-            try:
-                stack.enter_context(emulated())
-            except ToolError as error:
-                need(config, "arm64", available=False, why=str(error))
+        try:
+            stack.enter_context(runnable(name))
+        except ToolError as error:
+            need(config, "arm64", available=False, why=str(error))
         yield name

@@ -46,6 +46,7 @@ from tools.bench.peers.known import (
 )
 from tools.bench.peers.process import booted_process
 from tools.bench.results import PeerFacts
+from tools.bench.servers import awake
 from tools.catalog import ROOT, Model, SdistOrigin, load_images, load_models
 from tools.errors import ToolError
 
@@ -336,6 +337,18 @@ def test_a_process_that_ends_or_ended_says_why(linux: None) -> None:
             process.send_signal("CONT")
 
 
+def test_a_request_without_an_answer_tells_what_became_of_the_process(linux: None) -> None:
+    script = f"print('its log', flush=True)\n{SCRIPT}"
+    wanted = r"a-peer F16 does not answer .* ended with signal 9, and said at last:\nits log"
+    with booted_process([sys.executable, "-c", script, "{port}"], os.environ, "/ready") as process:
+        started = process._running()
+        # Nor does it hide this that it can no longer be stopped.
+        with pytest.raises(ToolError, match=wanted), awake(process):
+            started.kill()
+            started.wait()
+            agreement.embed(Subject(Contender("a-peer", "F16", not_booted), process), [[1]], 1)
+
+
 # ------------------------------------------------------------------ environments
 
 LITTLE = Environment("little", ("one>=1,<2", "other[extra]==3"))
@@ -501,6 +514,9 @@ class Answering:
 
     def restart_seconds(self) -> float:
         return 0.0
+
+    def last_words(self) -> str:
+        return ""
 
 
 RIGHT = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)

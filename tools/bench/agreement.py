@@ -95,7 +95,9 @@ def embed(subject: Subject, inputs: Sequence[list[int]] | Sequence[str], tokens:
         said = error.read(300).decode(errors="replace")
         raise ToolError(f"{label} answered {error.code}: {said}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ToolError(f"{label} does not answer with vectors: {error!r}") from None
+        raise ToolError(
+            f"{label} does not answer with vectors: {error!r}; {subject.booted.last_words()}"
+        ) from None
     read = content.get("usage", {}).get("prompt_tokens")
     if read != tokens:
         raise ToolError(f"{label} says that it read {read} tokens of {tokens}")

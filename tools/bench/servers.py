@@ -17,7 +17,7 @@ from python_on_whales.exceptions import DockerException
 
 from tools.docker_client import docker_client, run_docker
 from tools.errors import ToolError
-from tools.stack import BOOT_SECONDS, CONTAINER_PORT, Running
+from tools.stack import BOOT_SECONDS, CONTAINER_PORT, Running, log_tail
 
 _PROBE_PAUSE = 0.01
 
@@ -43,6 +43,9 @@ class Booted(Protocol):
 
         The model file is in the page cache: it was in use until now. Where it answers may change.
         """
+
+    def last_words(self) -> str:
+        """Tell, for an error's text, whether it still runs, and the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,19 @@ class Container:
             time.sleep(_PROBE_PAUSE)
         return time.perf_counter() - began
 
+    def last_words(self) -> str:
+        client = docker_client()
+        try:
+            container = client.container.inspect(self.running.container_id)
+            log = log_tail(client, container)
+        except DockerException as error:
+            return f"nothing is known of its container: {(error.stderr or '').strip()}"
+        state = container.state
+        if state.running:
+            return f"its container is running, and said at last:\n{log}"
+        why = ", for it used too much memory" if state.oom_killed else ""
+        return f"its container ended with {state.exit_code}{why}, and said at last:\n{log}"
+
 
 @contextmanager
 def awake(server: Booted) -> Iterator[None]:
@@ -87,8 +103,12 @@ def awake(server: Booted) -> Iterator[None]:
     server.send_signal("CONT")
     try:
         yield
-    finally:
-        server.send_signal("STOP")
+    except BaseException:
+        # One that has ended cannot be stopped, and why it did matters more.
+        with suppress(ToolError):
+            server.send_signal("STOP")
+        raise
+    server.send_signal("STOP")
 
 
 @contextmanager

@@ -96,6 +96,11 @@ class Process:
         self.start()
         return time.perf_counter() - began
 
+    def last_words(self) -> str:
+        code = None if self._process is None else self._process.poll()
+        state = "is running" if code is None else f"ended with {describe_end(code)}"
+        return f"its process {state}, and said at last:\n{self._said()}"
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or (code := self._process.poll()) is not None:
             ended = "" if self._process is None else f", with {describe_end(code or 0)}"
