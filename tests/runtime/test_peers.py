@@ -89,11 +89,16 @@ def test_a_request_without_an_answer_tells_what_became_of_the_container(image: s
     file = ensure_synthetic(models_dir(), model, "tiny", "F16")
     wanted = r"does not answer with vectors: .* ended with 137, and said at last:\n.*model loaded"
     with booted_peer(peer, image, model, file) as booted:
-        # Nor does it hide this that it can no longer be stopped.
-        with pytest.raises(ToolError, match=f"(?s){wanted}"), awake(booted):
-            booted.send_signal("KILL")
-            embed(Subject(contender_of(peer), booted), [[1]], 1)
+        with pytest.raises(ToolError, match=f"(?s){wanted}"):
+            ask_while_it_ends(Subject(contender_of(peer), booted))
         assert "its container ended with 137" in booted.last_words()
+
+
+def ask_while_it_ends(subject: Subject) -> None:
+    """That it can no longer be stopped must not hide why."""
+    with awake(subject.booted):
+        subject.booted.send_signal("KILL")
+        embed(subject, [[1]], 1)
 
 
 def contender_of(peer: ImagePeer) -> Contender:

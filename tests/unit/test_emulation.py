@@ -28,7 +28,7 @@ def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(emulation, "ENTRY", entry)
     monkeypatch.setattr(emulation, "register", register)
     monkeypatch.setattr(emulation, "unregister", unregister)
-    monkeypatch.setattr(emulation, "runs", lambda image: entry.exists())
+    monkeypatch.setattr(emulation, "runs", lambda _: entry.exists())
     return entry
 
 
@@ -60,7 +60,7 @@ def test_what_a_killed_run_has_left_is_used_and_removed(entry: Path) -> None:
 
 
 def test_a_machine_that_runs_it_is_left_alone(entry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emulation, "runs", lambda image: True)
+    monkeypatch.setattr(emulation, "runs", lambda _: True)
     with emulation.runnable(IMAGE):
         assert not entry.exists()
     assert list(entry.parent.glob("*mount*")) == []

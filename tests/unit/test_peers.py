@@ -44,7 +44,7 @@ from tools.bench.peers.known import (
     ImagePeer,
     PythonPeer,
 )
-from tools.bench.peers.process import booted_process
+from tools.bench.peers.process import Process, booted_process
 from tools.bench.results import PeerFacts
 from tools.bench.servers import awake
 from tools.catalog import ROOT, Model, SdistOrigin, load_images, load_models
@@ -340,13 +340,21 @@ def test_a_process_that_ends_or_ended_says_why(linux: None) -> None:
 def test_a_request_without_an_answer_tells_what_became_of_the_process(linux: None) -> None:
     script = f"print('its log', flush=True)\n{SCRIPT}"
     wanted = r"a-peer F16 does not answer .* ended with signal 9, and said at last:\nits log"
-    with booted_process([sys.executable, "-c", script, "{port}"], os.environ, "/ready") as process:
-        started = process._running()
-        # Nor does it hide this that it can no longer be stopped.
-        with pytest.raises(ToolError, match=wanted), awake(process):
-            started.kill()
-            started.wait()
-            agreement.embed(Subject(Contender("a-peer", "F16", not_booted), process), [[1]], 1)
+    command = [sys.executable, "-c", script, "{port}"]
+    with (
+        booted_process(command, os.environ, "/ready") as process,
+        pytest.raises(ToolError, match=wanted),
+    ):
+        ask_while_it_ends(process)
+
+
+def ask_while_it_ends(process: Process) -> None:
+    """That it can no longer be stopped must not hide why."""
+    started = process._running()
+    with awake(process):
+        started.kill()
+        started.wait()
+        agreement.embed(Subject(Contender("a-peer", "F16", not_booted), process), [[1]], 1)
 
 
 # ------------------------------------------------------------------ environments
