@@ -161,7 +161,12 @@ sums sums_from(int32_t x) {
 }
 
 sums add_products(sums s, four_weights w, four_numbers n) {
-    return { plus(s.low, _mm256_madd_epi16(w.low, n)), plus(s.high, _mm256_madd_epi16(w.high, n)) };
+    s.low  = plus(s.low, _mm256_madd_epi16(w.low, n));
+    s.high = plus(s.high, _mm256_madd_epi16(w.high, n));
+    // As the compiler may add whole numbers in any order, GCC keeps all products of a block, in
+    // memory, to add them at its end. This keeps each sum in its register.
+    __asm__("" : "+x"(s.low), "+x"(s.high));
+    return s;
 }
 
 ints by_row(sums s) {
