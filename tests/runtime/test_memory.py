@@ -1,7 +1,7 @@
 """The memory limit of a profile survives one request of the model's full context.
 
-On weights of the true shape, so it takes about a minute for nano and half an hour for small on
-two cores: `nox -s test -- -m slow tests/runtime/test_memory.py`.
+On weights of the true shape, so on two cores it takes about a minute for nano and ten for small, or
+more: `nox -s test -- -m slow tests/runtime/test_memory.py`.
 """
 
 from __future__ import annotations
