@@ -78,12 +78,20 @@ def composed(service: str, *files: Path) -> dict[str, Any]:
 def started(
     image: str, *, options: Sequence[str] = (), arguments: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Start a container, yield its id, and remove it at the end whatever happened."""
+    """Start a container, yield its id, and remove it at the end whatever happened.
+
+    Where that is an error, its state and the end of its log are printed, for pytest to show.
+    """
     container = docker(
         "run", "--detach", "--publish", "127.0.0.1::8080", *options, image, *arguments
     )
     try:
         yield container
+    except BaseException:
+        state = run_docker(["inspect", "--format", "{{json .State}}", container], timeout=60)
+        log = run_docker(["logs", "--tail", "40", container], timeout=60)
+        print(f"{state.stdout}{log.stdout}{log.stderr}")
+        raise
     finally:
         run_docker(["rm", "--force", "--volumes", container], timeout=60)
 
