@@ -39,8 +39,8 @@ MINIMUM_BUILDX = Version("0.8")
 #: (docs.docker.com/compose/release-notes).
 MINIMUM_COMPOSE = Version("2.22")
 
-#: Published ports lead to their containers by the kernel's rules alone, and not, on loopback, through
-#: docker-proxy. It is suspected of losing answers: about one in ten thousand of the suite's requests
+#: Published ports lead to their containers by the kernel's rules alone, and not, on loopback, by
+#: docker-proxy. It is suspected of losing answers: of the suite's requests, one in ten thousand
 #: saw its connection end at the moment when the server, which went on, had computed the answer.
 _OPTIONS = ("--userland-proxy=false",)
 
