@@ -40,7 +40,7 @@ MINIMUM_BUILDX = Version("0.8")
 MINIMUM_COMPOSE = Version("2.22")
 
 #: Published ports lead to their containers by the kernel's rules alone, and not, on loopback, by
-#: docker-proxy. It is suspected of losing answers: of the suite's requests, one in ten thousand
+#: docker-proxy. It is suspected of losing answers: in most runs of the whole suite one request
 #: saw its connection end at the moment when the server, which went on, had computed the answer.
 _OPTIONS = ("--userland-proxy=false",)
 
