@@ -99,7 +99,12 @@ def register() -> bool:
     mount = not (BINFMT / "register").exists()
     if mount:
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], check=True)
-    (BINFMT / "register").write_text(RULE)
+    try:
+        (BINFMT / "register").write_text(RULE)
+    except OSError:
+        if mount:
+            subprocess.run(["umount", str(BINFMT)], check=True)
+        raise
     return mount
 
 

@@ -76,7 +76,11 @@ class Container:
         _docker("start", self.running.container_id)
         # A port that the engine chose is chosen anew.
         published = _docker("port", self.running.container_id, f"{CONTAINER_PORT}/tcp")
-        wait_until_reached(f"http://{published.splitlines()[0]}")
+        url = f"http://{published.splitlines()[0]}/health"
+        while not is_healthy(url):
+            if time.perf_counter() - began > BOOT_SECONDS:
+                raise ToolError(f"a restarted server was not healthy within {BOOT_SECONDS} seconds")
+            time.sleep(_PROBE_PAUSE)
         return time.perf_counter() - began
 
     def last_words(self) -> str:
@@ -137,18 +141,6 @@ def is_healthy(url: str) -> bool:
             return True
     except (OSError, urllib.error.HTTPError):
         return False
-
-
-def wait_until_reached(base_url: str) -> None:
-    """Return once a server is healthy as seen from here, which one in a container is later.
-
-    Raises ToolError after BOOT_SECONDS.
-    """
-    deadline = time.monotonic() + BOOT_SECONDS
-    while not is_healthy(f"{base_url}/health"):
-        if time.monotonic() > deadline:
-            raise ToolError(f"{base_url} was not healthy within {BOOT_SECONDS} seconds")
-        time.sleep(_PROBE_PAUSE)
 
 
 def compressed_bytes(image: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tools.bench.machine import ImageFacts, describe_image
 from tools.bench.peers.known import ImagePeer
-from tools.bench.servers import Booted, Container, wait_until_reached
+from tools.bench.servers import Booted, Container
 from tools.build import build_image
 from tools.catalog import Image, Images, Model
 from tools.docker_client import docker_client, engine_platform, run_docker
@@ -60,7 +60,6 @@ def booted_peer(peer: ImagePeer, image: str, model: Model, file: Path) -> Iterat
         client = docker_client()
         wait_until_healthy(client, client.container.inspect(container))
         address = _docker("port", container, f"{CONTAINER_PORT}/tcp").splitlines()[0]
-        wait_until_reached(f"http://{address}")
         yield Container(Running(f"http://{address}", container))
     finally:
         run_docker(["rm", "--force", "--volumes", container], timeout=60)
