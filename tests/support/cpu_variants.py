@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 _AVX2 = {"sse4_2", "avx", "f16c", "fma", "avx2", "bmi2"}
 _AVX512 = _AVX2 | {"avx512f", "avx512cd", "avx512vl", "avx512dq", "avx512bw"}
 _SVE = {"asimddp", "fphp", "sve"}
+#: Intel's AMX: registers that are tiles of a matrix, and what multiplies them.
+TILES = {"amx_tile", "amx_int8"}
 
 #: For each platform, by the variant's name, the features in /proc/cpuinfo that it needs: from
 #: ggml/src/CMakeLists.txt (ggml_add_cpu_backend_variant), and from cpu-feats.cpp in
@@ -27,8 +29,7 @@ VARIANTS: Mapping[str, Mapping[str, set[str]]] = {
         "cooperlake": _AVX512 | {"avx512_vnni", "avx512_bf16"},
         "zen4": _AVX512 | {"avx512vbmi", "avx512_vnni", "avx512_bf16"},
         "alderlake": _AVX2 | {"avx_vnni"},
-        "sapphirerapids": _AVX512
-        | {"avx512vbmi", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8"},
+        "sapphirerapids": _AVX512 | {"avx512vbmi", "avx512_vnni", "avx512_bf16"} | TILES,
     },
     "linux/arm64": {
         "armv8.0_1": set(),
@@ -51,10 +52,13 @@ def platform_of_machine(machine: str) -> str:
     return _MACHINES.get(machine, "")
 
 
-def runnable(platform: str, cpuinfo: str) -> list[str]:
-    """Return the platform's variants that a CPU can run, from the text of its /proc/cpuinfo."""
+def runnable(platform: str, cpuinfo: str, emulated: Set[str] = frozenset()) -> list[str]:
+    """Return the platform's variants that a CPU can run, from the text of its /proc/cpuinfo.
+
+    ``emulated`` are features that it need not have.
+    """
     found = re.search(r"^(?:flags|Features)\s*: (.*)$", cpuinfo, re.MULTILINE)
-    features = set(found.group(1).split()) if found else set()
+    features = {*(found.group(1).split() if found else ()), *emulated}
     return [name for name, needed in VARIANTS.get(platform, {}).items() if needed <= features]
 
 

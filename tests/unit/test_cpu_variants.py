@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.cpu_variants import VARIANTS, platform_of_machine, runnable
+from tests.support.cpu_variants import TILES, VARIANTS, platform_of_machine, runnable
 from tools.catalog import load_images
 
 #: As /proc/cpuinfo says it on a Raspberry Pi 3, and on a Neoverse V1 (AWS Graviton3).
@@ -32,6 +32,14 @@ def test_every_platform_of_the_catalogue_has_a_table() -> None:
 def test_a_cpu_runs_what_its_features_allow(machine: str, cpuinfo: str, best: str) -> None:
     table = list(VARIANTS[platform_of_machine(machine)])
     assert runnable(platform_of_machine(machine), cpuinfo) == table[: table.index(best) + 1]
+
+
+def test_a_cpu_runs_more_where_what_it_lacks_is_emulated() -> None:
+    needed = VARIANTS["linux/amd64"]["sapphirerapids"]
+    cpuinfo = f"flags\t\t: {' '.join(sorted(needed - TILES))}\n"
+    assert "sapphirerapids" not in runnable("linux/amd64", cpuinfo)
+    assert "sapphirerapids" in runnable("linux/amd64", cpuinfo, emulated=TILES)
+    assert "sapphirerapids" not in runnable("linux/amd64", HASWELL, emulated=TILES)
 
 
 def test_of_an_unknown_machine_nothing_is_known() -> None:

@@ -1,0 +1,32 @@
+"""Intel AMX where the CPU has none: a library for containers that emulates its instructions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.build import explained
+from tools.cache import cache_dir, locked
+from tools.catalog import load_images
+from tools.docker_client import docker_client, engine_platform
+from tools.origins import Choice, resolve_base
+
+#: What the library says on its standard error before it first multiplies tiles.
+SAID = "amx: tile instructions are emulated"
+
+
+def build_emulator() -> Path:
+    """Compile amx.c on the base image and return the library, to be preloaded in a container.
+
+    The engine's cache makes it once. Raises ToolError where the base cannot be had, or the
+    compiler not installed.
+    """
+    base = resolve_base(load_images(), Choice(), engine_platform())
+    folder = cache_dir() / "amx"
+    with locked(folder), explained("tests/support/amx"):
+        docker_client().buildx.build(
+            Path(__file__).parent,
+            build_contexts={"base": f"docker-image://{base.value}"},
+            output={"type": "local", "dest": str(folder)},
+            provenance=False,
+        )
+    return folder / "libamx.so"
