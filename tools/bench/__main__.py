@@ -63,23 +63,26 @@ def compare(then: Results, now: Results) -> None:
     table(report.change_rows(found), report.COMPARE_HEADER)
 
 
-def write_page(results: Results, command: str) -> None:
-    """Write docs/benchmarks.md and its pictures. Raises ToolError for a run on a busy machine."""
+def write_page(results: Results, command: str, page: Path) -> None:
+    """Write ``page``, and its pictures into the folder of its name without ``.md``.
+
+    Raises ToolError for a run on a busy machine.
+    """
     if results.busy is None or results.busy > QUIET:
         share = "an unknown share" if results.busy is None else f"{results.busy:.0%}"
         raise ToolError(
             f"something else took {share} of the CPU time beside the measurement, so "
-            f"{PAGE.relative_to(ROOT)} stays as it is; run it on a machine that does nothing else"
+            f"{page} stays as it is; run it on a machine that does nothing else"
         )
     pictures = []
-    folder = PAGE.parent / "benchmarks"
+    folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for model in dict.fromkeys(cell.model for cell in results.cells):
         path = folder / f"{model}.svg"
         draw(results, model, path)
-        pictures.append(str(path.relative_to(PAGE.parent)))
-    PAGE.write_text(report.page(results, command, pictures), encoding="utf-8")
-    say(f"wrote {PAGE.relative_to(ROOT)}")
+        pictures.append(str(path.relative_to(page.parent)))
+    page.write_text(report.page(results, command, pictures), encoding="utf-8")
+    say(f"wrote {page}")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -101,10 +104,21 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--image", default=local_name(images, images.images["cpu"]))
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: %(default)s")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="show changes since that run")
-    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument(
+        "--page",
+        nargs="?",
+        type=Path,
+        const=PAGE,
+        metavar="FILE",
+        help="write the tables and pictures to this page (docs/benchmarks.md)",
+    )
     options = parser.parse_args(arguments)
-    # Read before hours of measuring, not after them.
+    # Read and looked at before hours of measuring, not after them.
     earlier = load(options.compare) if options.compare else None
+    if options.page and (options.page.suffix != ".md" or not options.page.parent.is_dir()):
+        raise ToolError(
+            f"--page {options.page}: name a file that ends in .md, in a folder that exists"
+        )
     rounds = options.rounds or (3 if options.quick else 5)
     plan = QUICK if options.quick else full_plan()
     names = options.models or (["nano"] if options.quick else list(models.models))
@@ -134,7 +148,7 @@ def main(arguments: Sequence[str]) -> None:
     if earlier:
         compare(earlier, results)
     if options.page:
-        write_page(results, " ".join(["nox -s bench --", *arguments]))
+        write_page(results, " ".join(["nox -s bench --", *arguments]), options.page)
     say(f"\nresults: {options.output}")
 
 
