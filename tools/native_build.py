@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sysconfig
 import tarfile
@@ -416,6 +417,8 @@ def _run_logged(command: Sequence[str], log: TextIO) -> int:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            # A group of its own, to be ended as a whole: cmake's end is not that of its ninja.
+            start_new_session=True,
         ) as process,
         ExitStack() as bar,
     ):
@@ -430,7 +433,7 @@ def _run_logged(command: Sequence[str], log: TextIO) -> int:
                     advance(int(step[1]) - done)
                     done = int(step[1])
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             raise
         finally:
             log.flush()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tools.native_build import (
     SANITIZE_FLAGS,
     SANITIZED,
     Build,
+    _run_logged,
     amx_is_miscompiled,
     apply_patches,
     carried_source,
@@ -411,3 +414,35 @@ def test_a_strange_nvcc_is_said(tmp_path: Path) -> None:
     nvcc.chmod(0o755)
     with pytest.raises(ToolError, match=r"is no nvcc that we know(.|\n)*hello"):
         host_toolkit(str(nvcc))
+
+
+# ------------------------------------------------------------------ an end before its time
+
+
+class Interrupted(io.StringIO):
+    """A log in the middle of whose first line comes Ctrl-C."""
+
+    def write(self, line: str) -> int:
+        super().write(line)
+        raise KeyboardInterrupt
+
+
+def test_what_the_build_had_started_ends_with_it() -> None:
+    """Ninja is started by cmake, which does not end it when it ends itself."""
+    log = Interrupted()
+    script = "sleep 600 & echo $!; wait"
+    with pytest.raises(KeyboardInterrupt):
+        _run_logged(["sh", "-c", script], log)
+    child = Path("/proc", log.getvalue().strip())
+    deadline = time.monotonic() + 60
+    while is_running(child):
+        assert time.monotonic() < deadline, f"{child} runs on"
+        time.sleep(0.01)
+
+
+def is_running(process: Path) -> bool:
+    """Whether a process of /proc has not ended; one that nobody has waited for is a zombie."""
+    try:
+        return "State:\\tZ" not in (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
