@@ -19,7 +19,7 @@ from tests.support.runtimes import RUNTIMES, Runtime
 from tests.support.server import Server
 from tools.catalog import Model, load_images, load_models
 from tools.docker_client import CUDA_COMPOSE_FILE, run_docker
-from tools.errors import ToolError
+from tools.errors import ToolError, raise_on_sigterm
 from tools.fetch import fetch_model, models_dir
 from tools.native_build import SANITIZED
 from tools.stack import Running, booted
@@ -82,6 +82,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--gpu", action="store_true", help="boot the cuda flavour on an NVIDIA GPU")
     group.addoption("--keep", action="store_true", help="leave booted profiles running")
+
+
+def pytest_configure() -> None:
+    """Tidy up after SIGTERM as after Ctrl-C: by itself pytest would leave its containers."""
+    raise_on_sigterm()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
