@@ -23,7 +23,7 @@ from tools.errors import ToolError, raise_on_sigterm
 from tools.fetch import fetch_model, models_dir
 from tools.native_build import SANITIZED
 from tools.stack import Running, booted
-from tools.synthetic import ensure_synthetic
+from tools.synthetic import Quantisation, ensure_synthetic
 from tools.tags import local_name
 
 IMAGES, MODELS = load_images(), load_models()
@@ -34,7 +34,7 @@ class Profile:
     """What one boot serves: an image with a model in a quantisation."""
 
     model: Model
-    quantisation: str
+    quantisation: Quantisation
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ from tools.promote import publish
 from tools.registry import Registry, parse_repository, registry
 from tools.release import Built, Release, find_built, plan_release
 from tools.stack import clean_environment, down, model_environment
-from tools.suites import SUITES
+from tools.suites import SUITES, run_suites
 from tools.synthetic import ensure_synthetic
 from tools.tags import (
     LABEL_PREFIX,
@@ -71,7 +72,7 @@ def named(target: Registry) -> dict[str, str]:
     return {tag: blob.digest for tag, blob in found.items() if blob is not None}
 
 
-def inspected(reference: str, field: str) -> dict[str, dict[str, object]]:
+def inspected(reference: str, field: str) -> dict[str, dict[str, Any]]:
     """What `docker buildx imagetools inspect` reads back of an index, by platform."""
     form = f"{{{{json .{field}}}}}"
     said = docker("buildx", "imagetools", "inspect", reference, "--format", form)
@@ -295,7 +296,7 @@ def test_a_deploying_user_pulls_and_serves(
 def test_a_version_never_changes_and_short_names_only_move_forward(
     released: Callable[[str], Built], target: Registry
 ) -> None:
-    digests = {}
+    digests: dict[str, str] = {}
     for version in ("1.2.3", "1.3.0", "1.2.4"):
         revision = Revision(f"{len(digests)}{COMMIT[1:]}", f"v{version}")
         release = release_of(released(version), revision)
@@ -380,7 +381,6 @@ def test_a_suite_that_lacks_its_engine_fails_instead_of_skipping(
             patch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             run_suites(image, suites, emulated=emulated)
 
-    run_suites = tools.promote.run_suites
     monkeypatch.setattr(tools.promote, "run_suites", without_an_engine)
     with pytest.raises(ToolError, match="did not pass"):
         publish(release_of(released("1.2.3")), IMAGES, target, [QUICK])

@@ -16,7 +16,7 @@ import pytest
 
 from tests.contract.checks.errors import assert_refused
 from tests.contract.checks.inputs import SAME
-from tests.support.client import Client, vectors
+from tests.support.client import Client, Input, vectors
 from tests.support.containers import (
     base_url,
     logs,
@@ -138,7 +138,7 @@ def test_the_limit_is_the_context_that_is_set(patched: str, model: str) -> None:
         assert_refused(refused)
         assert refused.json()["error"].items() >= given.items()
         assert "input[1]" in refused.json()["error"]["message"]
-        cut = client.embeddings([text, tokens, "short"], truncate=True)
+        cut = client.embeddings(list[Input]([text, tokens, "short"]), truncate=True)
         assert [item["truncated"] for item in cut["data"]] == [True, True, False]
         by_hand = client.embed([[*tokens[: limit - 1], tokens[-1]]])
         assert cosine(vectors(cut)[:2], np.repeat(by_hand, 2, axis=0)).min() >= SAME["Q8_0"]

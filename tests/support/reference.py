@@ -100,18 +100,22 @@ class Reference:
             ],
             axis=-1,
         )
-        return gathered @ self._weights[f"{name}_output.weight"].T
+        attended: Array = gathered @ self._weights[f"{name}_output.weight"].T
+        return attended
 
     def _feed_forward(self, layer: int, x: Array) -> Array:
         h = self._norm(x, f"blk.{layer}.ffn_norm.weight")
         gate = h @ self._weights[f"blk.{layer}.ffn_gate.weight"].T
         up = h @ self._weights[f"blk.{layer}.ffn_up.weight"].T
-        return (_silu(gate) * up) @ self._weights[f"blk.{layer}.ffn_down.weight"].T
+        fed: Array = (_silu(gate) * up) @ self._weights[f"blk.{layer}.ffn_down.weight"].T
+        return fed
 
     def _norm(self, x: Array, weight: str) -> Array:
         """RMS norm over the last axis (Zhang and Sennrich 2019)."""
         mean_square = np.mean(x * x, axis=-1, keepdims=True)
-        return x / np.sqrt(mean_square + np.float32(self.rms_eps)) * self._weights[weight]
+        scale = np.sqrt(mean_square + np.float32(self.rms_eps))
+        normed: Array = x / scale * self._weights[weight]
+        return normed
 
     def _split_heads(self, x: Array) -> Array:
         """(tokens, heads * head_dim) -> (heads, tokens, head_dim)."""

@@ -6,12 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tools.catalog import FROM_HUB, IMAGES_FILE, MODELS_FILE, load_images, load_models
+from tests.support.origins import first_of
+from tools.catalog import (
+    FROM_HUB,
+    IMAGES_FILE,
+    MODELS_FILE,
+    GitOrigin,
+    ImageOrigin,
+    SdistOrigin,
+    load_images,
+    load_models,
+)
 from tools.errors import ToolError
 
 IMAGES, MODELS = load_images(), load_models()
-FORK, SDIST = IMAGES.llama_cpp[:2]
-BASE = IMAGES.base[0]
+FORK = first_of(GitOrigin, IMAGES.llama_cpp)
+SDIST = first_of(SdistOrigin, IMAGES.llama_cpp)
+BASE = first_of(ImageOrigin, IMAGES.base)
 NANO = MODELS.models["nano"]
 Q8_0 = NANO.files["Q8_0"]
 

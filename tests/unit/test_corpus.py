@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tools.catalog import load_models
-from tools.corpus import CORPUS_FILE, load_corpus
+from tools.corpus import CORPUS_FILE, Search, load_corpus
 from tools.errors import ToolError
 
 CORPUS = load_corpus()
@@ -46,7 +46,9 @@ def test_texts_are_short_and_carry_no_prefix() -> None:
 
 
 @pytest.mark.parametrize("search", CORPUS.searches, ids=lambda search: search.finds)
-def test_a_search_shares_no_telling_word_and_its_lexical_form_shares_many(search) -> None:
+def test_a_search_shares_no_telling_word_and_its_lexical_form_shares_many(
+    search: Search,
+) -> None:
     document = words(TEXTS[search.finds])
     assert not words(search.text) & document - FUNCTION_WORDS
     assert len(words(search.lexical) & document - FUNCTION_WORDS) >= 5

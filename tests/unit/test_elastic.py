@@ -19,7 +19,7 @@ from packaging.version import Version
 from tests.support.file_server import closed_port
 from tests.support.recording_cluster import RecordingCluster, Sent, recording_cluster
 from tests.support.requirements import need
-from tools.catalog import ROOT, load_models
+from tools.catalog import ROOT, Model, load_models
 from tools.corpus import load_corpus
 from tools.elastic.__main__ import default_ways, main, run_way, show
 from tools.elastic.assets import ASSETS, FIRST_RELEASES, WAYS, asset, compose_url, render
@@ -38,7 +38,7 @@ FILES = [
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
 
 
-def committed(model, way) -> list[Request]:
+def committed(model: Model, way: str) -> list[Request]:
     path = asset(model, way)
     return parse(path.read_text(), path.name)
 
@@ -47,7 +47,7 @@ def committed(model, way) -> list[Request]:
 
 
 @pytest.mark.parametrize(("model", "way"), FILES)
-def test_a_console_file_is_what_the_templates_and_the_corpus_make(model, way) -> None:
+def test_a_console_file_is_what_the_templates_and_the_corpus_make(model: Model, way: str) -> None:
     written = asset(model, way).read_text()
     assert written == render(MODELS, model, way, CORPUS), "run `nox -s elastic -- --write`"
 
@@ -58,7 +58,7 @@ def test_there_is_no_other_console_file() -> None:
 
 
 @pytest.mark.parametrize(("model", "way"), FILES)
-def test_a_console_file_holds_the_corpus_and_asks_for_each_search(model, way) -> None:
+def test_a_console_file_holds_the_corpus_and_asks_for_each_search(model: Model, way: str) -> None:
     requests = committed(model, way)
     bulk = next(request for request in requests if request.is_bulk)
     assert "refresh=true" in bulk.path
@@ -77,7 +77,7 @@ def test_a_console_file_holds_the_corpus_and_asks_for_each_search(model, way) ->
 
 
 @pytest.mark.parametrize(("model", "way"), FILES)
-def test_everything_that_is_made_is_deleted_first(model, way) -> None:
+def test_everything_that_is_made_is_deleted_first(model: Model, way: str) -> None:
     """So that a file can be sent again: Elasticsearch refuses to make what is there."""
     requests = committed(model, way)
     made = {request.path for request in requests if request.method == "PUT"}
@@ -90,7 +90,7 @@ def test_everything_that_is_made_is_deleted_first(model, way) -> None:
 
 
 @pytest.mark.parametrize(("model", "way"), FILES)
-def test_endpoints_name_the_size_the_server_and_the_side(model, way) -> None:
+def test_endpoints_name_the_size_the_server_and_the_side(model: Model, way: str) -> None:
     for request in committed(model, way):
         if request.method != "PUT" or not request.path.startswith("_inference/"):
             continue
@@ -113,7 +113,7 @@ def test_endpoints_name_the_size_the_server_and_the_side(model, way) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS.models.values(), ids=lambda model: model.name)
-def test_each_search_is_of_the_size_of_its_field(model) -> None:
+def test_each_search_is_of_the_size_of_its_field(model: Model) -> None:
     """The first version searched a field of 768 dimensions with a vector of 32."""
     requests = committed(model, "classic")
     sizes = {

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.version import Version
@@ -25,8 +29,8 @@ TRIXIE = Distribution("debian", "13", "trixie")
 UBUNTU = Distribution("ubuntu", "24.04", "noble")
 
 
-def without(**changes: object) -> Engine:
-    return Engine(**{**GOOD.__dict__, **changes})  # type: ignore[arg-type]
+def without(**changes: Any) -> Engine:
+    return replace(GOOD, **changes)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_only_debian_12_takes_packages_of_a_newer_release() -> None:
 
 
 def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     nothing = Engine(client=False, server=None, buildx=None, compose=None, server_error="")
     assert engine.packages_for(TRIXIE, nothing) == [
         "docker.io",
@@ -82,7 +86,7 @@ def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> N
     ]
     assert "docker-compose-v2" in engine.packages_for(UBUNTU, nothing)
     assert engine.packages_for(TRIXIE, without(compose=None)) == ["docker-compose"]
-    monkeypatch.setattr(engine.shutil, "which", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/sbin/{name}")
     assert engine.packages_for(TRIXIE, without(server=None)) == []
 
 
@@ -131,7 +135,7 @@ def test_nothing_is_installed_where_it_may_not_be(
     """Neither with --no-install, nor for a user who is not root."""
     monkeypatch.setattr(engine, "probe", lambda: without(compose=None))
     monkeypatch.setattr(engine, "read_distribution", lambda: TRIXIE)
-    monkeypatch.setattr(engine.os, "geteuid", lambda: 1000 if install else 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000 if install else 0)
     monkeypatch.setattr(engine, "run_apt", lambda *_: pytest.fail("apt was run"))
     with pytest.raises(ToolError, match="docker has no compose plugin") as fault:
         engine.ensure_engine(install=install)
@@ -145,12 +149,12 @@ def test_a_good_engine_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stop_leaves_a_process_that_is_not_dockerd_alone(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pid_file = engine.Path(str(tmp_path)) / "pid"
-    pid_file.write_text(f"{engine.os.getpid()}\n")
+    pid_file = tmp_path / "pid"
+    pid_file.write_text(f"{os.getpid()}\n")
     monkeypatch.setattr(engine, "PID_FILE", pid_file)
-    monkeypatch.setattr(engine.os, "kill", lambda *_: pytest.fail("something was killed"))
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("something was killed"))
     engine.stop()
     assert not pid_file.exists()
 

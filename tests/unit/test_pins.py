@@ -16,6 +16,7 @@ import pytest
 from huggingface_hub import constants
 
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
+from tests.support.origins import first_of
 from tools.cache import cache_dir
 from tools.catalog import (
     IMAGES_FILE,
@@ -24,6 +25,7 @@ from tools.catalog import (
     CudaImages,
     GitOrigin,
     ImageOrigin,
+    SdistOrigin,
     load_images,
     load_models,
 )
@@ -32,7 +34,8 @@ from tools.pins import changes, refresh
 from tools.registry_digest import newest_digest
 
 IMAGES, MODELS = load_images(), load_models()
-FORK, SDIST = IMAGES.llama_cpp[0], IMAGES.llama_cpp[1]
+FORK = first_of(GitOrigin, IMAGES.llama_cpp)
+SDIST = first_of(SdistOrigin, IMAGES.llama_cpp)
 MANIFEST = b'{"schemaVersion": 2, "manifests": []}'
 MANIFEST_DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
 NEW_REVISION = "7" * 40
@@ -199,12 +202,12 @@ def test_a_new_commit_is_the_only_line_that_changes(facts: Facts) -> None:
 def test_a_new_base_is_pinned_by_the_hash_of_what_the_registry_gives(
     facts: Facts, server: FileServer
 ) -> None:
-    base = IMAGES.base[0]
+    base = first_of(ImageOrigin, IMAGES.base)
     put_manifest(server, base.reference, Answer(b"{}"))
     images, models = facts.texts
     facts.refresh()
     new = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
-    assert load_images(facts.images).base[0].digest == new
+    assert first_of(ImageOrigin, load_images(facts.images).base).digest == new
     assert facts.texts == (facts.texts[0], models)
     lines = zip(images.splitlines(), facts.texts[0].splitlines(), strict=True)
     assert len([old for old, new in lines if old != new]) == 1
@@ -216,7 +219,8 @@ def test_a_new_source_distribution_says_which_llama_cpp_it_holds(
     archive = put_release(server, "9.10.2")
     images, _ = facts.texts
     facts.refresh()
-    first, *held = load_images(facts.images).llama_cpp[1:]
+    _, first, *held = load_images(facts.images).llama_cpp
+    assert isinstance(first, SdistOrigin)
     assert first.name == "pypi-9.10.2"
     assert first.version == "9.10.2"
     assert first.commit == NEW_COMMIT
@@ -337,14 +341,14 @@ def test_changes_are_named_by_file_and_key() -> None:
 def test_no_pin_is_stated_anywhere_else() -> None:
     """A weekly update of the fact files must leave everything else true.
 
-    The page of a benchmark stays true: it says what was measured then.
+    The pages of benchmarks stay true: they say what was measured then.
     """
     pins = {model.revision for model in MODELS.models.values()}
     pins |= {FORK.commit, SDIST.commit, SDIST.sha256}
     pins |= set(re.findall("sha256:[0-9a-f]{64}", IMAGES_FILE.read_text()))
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    measured = ROOT / "docs" / "benchmarks.md"
-    may = {IMAGES_FILE, MODELS_FILE, measured}
+    measured = (ROOT / "docs").glob("benchmarks*.md")
+    may = {IMAGES_FILE, MODELS_FILE, *measured}
     others = {ROOT / name for name in listed.split("\0") if name} - may
     for path in others:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,12 @@ MODELS = load_models()
 TEXT = MODELS.document_prefix + load_corpus().documents[0].text
 DIMS, HEADS, HEAD_DIM, TOKENS = 8, 2, 4, 5
 
+#: A reference, and the token ids of a text.
+Known = tuple[Reference, list[int]]
+
 
 @pytest.fixture(scope="module", params=["nano", "small"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Known:
     """A reference on tiny synthetic weights, and the token ids of a document."""
     path = tmp_path_factory.mktemp("reference") / "model.gguf"
     write_model(path, MODELS.models[request.param], size="tiny", quantisation="Q8_0")
@@ -91,7 +95,7 @@ def test_a_rotated_pair_scores_by_distance_alone() -> None:
     assert scores[0] != pytest.approx(x[0] @ x[1], abs=0.1)
 
 
-def test_vectors_are_unit_fp32(model) -> None:
+def test_vectors_are_unit_fp32(model: Known) -> None:
     reference, ids = model
     for some in (ids[-1:], ids):
         vector = reference.embed_tokens(some)
@@ -100,7 +104,7 @@ def test_vectors_are_unit_fp32(model) -> None:
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
 
 
-def test_blockwise_attention_is_attention(model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blockwise_attention_is_attention(model: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     reference_, ids = model
     whole = reference_.embed_tokens(ids)
     monkeypatch.setattr(reference, "QUERY_BLOCK", 7)
@@ -118,7 +122,7 @@ def test_blockwise_attention_is_attention(model, monkeypatch: pytest.MonkeyPatch
     ],
     ids=str,
 )
-def test_a_mistake_moves_the_vector(model, mistake: dict) -> None:
+def test_a_mistake_moves_the_vector(model: Known, mistake: dict[str, Any]) -> None:
     reference, ids = model
     if mistake.get("causal") == "flipped":
         mistake = {"causal": not reference.causal}

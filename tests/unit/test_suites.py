@@ -51,7 +51,7 @@ def test_a_suite_that_fails_is_said(ended: type[Ended]) -> None:
 
 
 def test_the_inputs_as_long_as_the_context_are_marked() -> None:
-    (named,) = (mark for mark in test_contract.test_contract.pytestmark if mark.args)
+    (named,) = (mark for mark in vars(test_contract.test_contract)["pytestmark"] if mark.args)
     long = {case.id for case in named.args[1] if "full_length" in {m.name for m in case.marks}}
     assert long == {"serves_context", "refuses_more_than_context", "truncates"}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ from tests.support.reference import Reference
 from tests.support.vectors import cosine, margins, truncate
 from tests.support.words import Words
 from tools import synthetic
-from tools.catalog import load_models
+from tools.catalog import Model, load_models
 from tools.corpus import load_corpus
 from tools.errors import ToolError
-from tools.synthetic import ensure_synthetic, synthetic_name, write_model
+from tools.synthetic import Quantisation, ensure_synthetic, synthetic_name, write_model
 
 MODELS = load_models()
 NANO, SMALL = MODELS.models["nano"], MODELS.models["small"]
@@ -34,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("synthetic")
 
 
-def made(folder: Path, name: str, quantisation: str) -> Path:
+def made(folder: Path, name: str, quantisation: Quantisation) -> Path:
     """One file a module; the tests that change files make their own."""
     path = folder / f"{name}-{quantisation}.gguf"
     if not path.exists():
@@ -47,7 +49,7 @@ def embed(path: Path, texts: list[str]) -> np.ndarray:
     return np.array([reference.embed_tokens(words.token_ids(text)) for text in texts])
 
 
-def contents(path: Path, key: str):
+def contents(path: Path, key: str) -> Any:
     return GGUFReader(path).fields[key].contents()
 
 
@@ -92,7 +94,9 @@ def test_metadata_is_that_of_the_real_model(
     ("quantisation", "kind"),
     [("F16", GGMLQuantizationType.F16), ("Q8_0", GGMLQuantizationType.Q8_0)],
 )
-def test_matrices_are_quantised_and_norms_are_not(folder: Path, quantisation: str, kind) -> None:
+def test_matrices_are_quantised_and_norms_are_not(
+    folder: Path, quantisation: Quantisation, kind: GGMLQuantizationType
+) -> None:
     tensors = GGUFReader(made(folder, "small", quantisation)).tensors
     assert {tensor.tensor_type for tensor in tensors if len(tensor.shape) == 2} == {kind}
     assert {tensor.tensor_type for tensor in tensors if len(tensor.shape) == 1} == {
@@ -101,7 +105,7 @@ def test_matrices_are_quantised_and_norms_are_not(folder: Path, quantisation: st
 
 
 @pytest.mark.parametrize("model", [NANO, SMALL], ids=["nano", "small"])
-def test_the_full_plan_has_the_true_shape(model) -> None:
+def test_the_full_plan_has_the_true_shape(model: Model) -> None:
     recipe = synthetic._Recipe(model, "full", "Q8_0", seed=1)
     tensors = {
         each.name: each for each in synthetic._tensors(recipe, synthetic._vocabulary(recipe))
@@ -130,7 +134,7 @@ def test_words_are_single_tokens(folder: Path, text: str) -> None:
 @pytest.mark.parametrize("quantisation", ["F16", "Q8_0"])
 @pytest.mark.parametrize("name", ["nano", "small"])
 def test_lexical_overlap_ranks_first_at_every_matryoshka_size(
-    folder: Path, name: str, quantisation: str
+    folder: Path, name: str, quantisation: Quantisation
 ) -> None:
     path = made(folder, name, quantisation)
     queries = embed(path, [MODELS.query_prefix + each.lexical for each in CORPUS.searches])
@@ -249,7 +253,7 @@ def of_another_shape(path: Path) -> None:
         of_another_shape,
     ],
 )
-def test_a_wrong_file_is_made_anew(tmp_path: Path, spoil) -> None:
+def test_a_wrong_file_is_made_anew(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     path = ensure_synthetic(tmp_path, NANO, "tiny", "Q8_0")
     right = path.read_bytes()
     spoil(path)
@@ -272,7 +276,7 @@ def test_two_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     starts = threading.Barrier(2, timeout=30)
     written: list[Path] = []
 
-    def counted(path: Path, *arguments, **options) -> None:
+    def counted(path: Path, *arguments: Any, **options: Any) -> None:
         written.append(path)
         write_model(path, *arguments, **options)
 

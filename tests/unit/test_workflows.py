@@ -68,10 +68,10 @@ def commands(script: str) -> Iterator[list[str]]:
                 command.append(word)
 
 
+RUN_LINES = [(step, words) for step in steps() for words in commands(step.keys.get("run", ""))]
 RUNS = [
     pytest.param(words, id=f"{step.workflow} {step.job}: {' '.join(words)[:60]}")
-    for step in steps()
-    for words in commands(step.keys.get("run", ""))
+    for step, words in RUN_LINES
 ]
 
 
@@ -127,7 +127,7 @@ def test_a_run_line_with_a_verb_or_an_option_that_is_missing_is_caught() -> None
 
 
 def test_the_paths_that_the_run_lines_name_exist() -> None:
-    named = {word for run in RUNS for word in run.values[0] if word.startswith("tests/")}
+    named = {word for _, words in RUN_LINES for word in words if word.startswith("tests/")}
     assert named
     assert [word for word in named if not (ROOT / word).exists()] == []
 

@@ -130,14 +130,14 @@ def langchain(
 
     Without ``check_embedding_ctx_length=False`` it would send another tokeniser's tokens.
     """
-    return OpenAIEmbeddings(
-        model=client.models()[0],
-        base_url=f"{server.base_url}/{side}/v1",
-        api_key=server.api_key or "unused",
-        dimensions=dims,
-        check_embedding_ctx_length=False,
-        max_retries=0,
-    )
+    settings: dict[str, Any] = {
+        "model": client.models()[0],
+        "api_key": server.api_key or "unused",
+        "dimensions": dims,
+        "check_embedding_ctx_length": False,
+        "max_retries": 0,
+    }
+    return OpenAIEmbeddings(base_url=f"{server.base_url}/{side}/v1", **settings)
 
 
 def langchain_client(server: Server, client: Client) -> None:
@@ -151,8 +151,8 @@ def langchain_client(server: Server, client: Client) -> None:
     dims = server.model.matryoshka[1]
     query = langchain(server, client, "query", dims).embed_query(TEXT)
     assert len(query) == dims
-    expected = truncate(client.embed([QUERY + TEXT]), dims)
-    assert cosine(np.array([query]), expected).min() >= same(server)
+    shortened = truncate(client.embed([QUERY + TEXT]), dims)
+    assert cosine(np.array([query]), shortened).min() >= same(server)
 
 
 _NO_SIDES = "llama-server knows no sides"
