@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.contract.checks.errors import assert_refused
-from tests.contract.checks.inputs import SAME
+from tests.contract.checks.inputs import SAME, token_array
 from tests.support.client import Client, Input, vectors
 from tests.support.containers import (
     base_url,
@@ -185,3 +185,29 @@ def test_long_inputs_share_the_context_without_an_error(patched: str) -> None:
     assert [answer.status_code for answer in answers] == [200] * len(answers)
     apart = np.concatenate([vectors(answer.json()) for answer in answers])
     assert cosine(apart, np.concatenate([alone, alone])).min() >= SAME["Q8_0"]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batches"),
+    [
+        ([128] * 8, 1),  # 1024 tokens
+        ([128] * 16, 2),
+        ([2000], 1),
+        ([2000, 16, 16], 2),
+        ([16, 2000, 16], 3),  # one that came later does not go first because it is short
+    ],
+    ids=str,
+)
+def test_a_cpu_works_on_about_a_thousand_tokens_together(
+    lengths: list[int], batches: int, patched: str
+) -> None:
+    sizes = {f"LLAMA_ARG_{name}": "8192" for name in ("CTX_SIZE", "BATCH", "UBATCH")}
+    flags = {f"LLAMA_ARG_{name}": "1" for name in ("KV_UNIFIED", "ENDPOINT_METRICS")}
+    settings = {"LLAMA_ARG_N_PARALLEL": "16", **flags, **sizes}
+    with serving(patched, "nano", **settings) as address, Client(address) as client:
+        inputs = [token_array(client, length) for length in lengths]
+        before = client.metrics()["llamacpp:n_decode_total"]
+        together = client.embed(inputs)
+        assert client.metrics()["llamacpp:n_decode_total"] - before == batches
+        alone = [client.embed([tokens])[0] for tokens in inputs]
+    assert cosine(together, np.array(alone)).min() >= SAME["Q8_0"]
