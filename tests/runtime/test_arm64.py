@@ -1,6 +1,7 @@
 """The image for arm64 boots and has the reference's vectors, on old CPUs and on new ones.
 
-Where the machine is of another kind, QEMU emulates; QEMU_CPU says which CPU.
+Where the machine is of another kind, QEMU emulates; QEMU_CPU says which CPU. As in
+test_cpu_dispatch.py, each variant is judged alone, too: no CPU picks all of them.
 """
 
 from __future__ import annotations
@@ -10,24 +11,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.checks.inputs import token_array
-from tests.contract.checks.numbers import BARS, reference
-from tests.support.client import Client
-from tests.support.containers import (
-    base_url,
-    docker,
-    logs,
-    started,
-    wait_for_health,
-    with_model,
-)
+from tests.support.containers import docker
 from tests.support.cpu_variants import VARIANTS as CPU_VARIANTS
 from tests.support.cpu_variants import library
 from tests.support.emulation import ARM64, EMULATED, arm64_image
-from tests.support.vectors import cosine
+from tests.support.judge import WEIGHTS, alone, judge
 from tools.catalog import load_models
-from tools.fetch import models_dir
-from tools.synthetic import ensure_synthetic
+from tools.synthetic import Quantisation
 
 MODELS = load_models()
 VARIANTS = CPU_VARIANTS[ARM64]
@@ -38,8 +28,6 @@ CPUS = (
     if EMULATED
     else {"native": [*VARIANTS]}
 )
-
-LENGTHS = (3, 301)
 
 #: One worker: emulated servers are slow enough one at a time.
 pytestmark = pytest.mark.xdist_group("arm64")
@@ -68,18 +56,29 @@ def test_the_variants_for_arm_are_shipped(arm64: str) -> None:
 @pytest.mark.parametrize("model", sorted(MODELS.models))
 @pytest.mark.parametrize("quantisation", ["Q8_0", "F16"])
 @pytest.mark.parametrize("cpu", CPUS)
-def test_agrees_with_the_reference(cpu: str, quantisation: str, model: str, arm64: str) -> None:
-    file = ensure_synthetic(models_dir(), MODELS.models[model], "tiny", quantisation)
-    options = ["--platform", ARM64, *with_model(file), "--env", f"QEMU_CPU={cpu}"]
-    # Of no other size than the inputs need.
-    options += ["--env", "LLAMA_ARG_CTX_SIZE=512", "--env", "LLAMA_ARG_N_PARALLEL=1"]
-    with started(arm64, options=options, arguments=["--verbosity", "4"]) as container:
-        wait_for_health(container, "healthy")
-        loaded = re.search(r"loaded CPU backend from /app/libggml-cpu-(\S+)\.so", logs(container))
-        assert loaded
-        assert loaded.group(1) in CPUS[cpu]
-        with Client(base_url(container)) as client:
-            for length in LENGTHS:
-                tokens = token_array(client, length)
-                expected = reference(file).embed_tokens(tokens)
-                assert cosine(client.embed([tokens])[0], expected) >= BARS[quantisation], length
+def test_agrees_with_the_reference(
+    cpu: str, quantisation: Quantisation, model: str, arm64: str
+) -> None:
+    said = judge(arm64, model, quantisation, on_cpu(cpu))
+    loaded = re.search(r"loaded CPU backend from /app/libggml-cpu-(\S+)\.so", said)
+    assert loaded
+    assert loaded.group(1) in CPUS[cpu]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not EMULATED, reason="tests/runtime/test_cpu_dispatch.py does that here")
+@pytest.mark.parametrize(("model", "quantisation"), WEIGHTS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_variant_agrees_with_the_reference(
+    variant: str, model: str, quantisation: Quantisation, arm64: str
+) -> None:
+    options, arguments = alone(variant)
+    said = judge(arm64, model, quantisation, [*on_cpu("max"), *options], arguments)
+    assert f"loaded CPU backend from /tmp/app/{library(variant)}" in said
+
+
+def on_cpu(name: str) -> list[str]:
+    """Options for QEMU's CPU of this name, and for a context no larger than the inputs need."""
+    settings = {"QEMU_CPU": name, "LLAMA_ARG_CTX_SIZE": "512", "LLAMA_ARG_N_PARALLEL": "1"}
+    given = [f"--env={key}={value}" for key, value in settings.items()]
+    return ["--platform", ARM64, *given]

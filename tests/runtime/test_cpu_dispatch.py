@@ -13,13 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.checks.inputs import token_array
-from tests.contract.checks.numbers import BARS, reference
 from tests.support.amx import SAID as EMULATED_AMX
 from tests.support.amx import build_emulator
-from tests.support.client import Client
 from tests.support.containers import (
-    base_url,
     docker,
     is_bare,
     logs,
@@ -35,15 +31,9 @@ from tests.support.cpu_variants import (
     platform_of_machine,
     runnable,
 )
+from tests.support.judge import VERBOSE, WEIGHTS, alone, judge, tiny
 from tests.support.requirements import need
-from tests.support.vectors import cosine
-from tools.catalog import load_models
-from tools.fetch import models_dir
-from tools.synthetic import Quantisation, ensure_synthetic
-
-#: Long enough for several rows of every blocked kernel, and one that is no multiple of a block.
-LENGTHS = (3, 301)
-
+from tools.synthetic import Quantisation
 
 #: This machine's platform, those of its variants that it can run, and whether it can run the one
 #: for AMX where that is emulated.
@@ -53,8 +43,6 @@ CPU = CPUINFO.read_text("ascii", "replace") if CPUINFO.is_file() else ""
 RUNNABLE = runnable(HOST, CPU)
 AMX = "sapphirerapids"
 EMULATES_AMX = AMX in runnable(HOST, CPU, emulated=TILES)
-
-WEIGHTS = [("nano", "Q8_0"), ("nano", "F16"), ("small", "Q8_0")]
 
 
 @pytest.fixture
@@ -76,8 +64,8 @@ def test_the_table_names_the_variants_that_are_shipped(image: str) -> None:
 
 
 def test_the_server_picks_a_variant_that_this_host_can_run(native: str) -> None:
-    options = with_model(_weights("nano", "Q8_0"))
-    with started(native, options=options, arguments=["--verbosity", "4"]) as container:
+    options = with_model(tiny("nano", "Q8_0"))
+    with started(native, options=options, arguments=VERBOSE) as container:
         wait_for_health(container, "healthy")
         loaded = re.search(r"loaded CPU backend from /app/(\S+)", logs(container))
     assert loaded
@@ -89,7 +77,8 @@ def test_the_server_picks_a_variant_that_this_host_can_run(native: str) -> None:
 def test_variant_agrees_with_the_reference(
     variant: str, model: str, quantisation: Quantisation, native: str
 ) -> None:
-    said = judge(native, variant, model, quantisation)
+    said = judge(native, model, quantisation, *alone(variant))
+    assert f"loaded CPU backend from /tmp/app/{library(variant)}" in said
     if not is_bare(native):
         ours = quantisation == "Q8_0" and multiplies_q8(variant)
         assert ("CPU_Q8 model buffer" in said) == ours
@@ -102,48 +91,10 @@ def test_the_variant_for_amx_agrees_with_the_reference_where_amx_is_emulated(
     """Its other instructions are the CPU's own."""
     why = "the variant for AMX has AVX-512 instructions that this CPU lacks"
     need(pytestconfig, "avx512", available=EMULATES_AMX, why=why)
-    said = judge(native, AMX, model, quantisation, preload=build_emulator())
+    options, arguments = alone(AMX, before="LD_PRELOAD=/emulator.so")
+    options += ["--volume", f"{build_emulator()}:/emulator.so:ro"]
+    said = judge(native, model, quantisation, options, arguments)
+    assert f"loaded CPU backend from /tmp/app/{library(AMX)}" in said
     # Upstream's kernel for it takes F16 too, but multiplies it without tiles.
     assert "AMX model buffer" in said
     assert (EMULATED_AMX in said) == (quantisation == "Q8_0")
-
-
-def judge(
-    image: str,
-    variant: str,
-    model: str,
-    quantisation: Quantisation,
-    *,
-    preload: Path | None = None,
-) -> str:
-    """Compare one variant's vectors with the reference's; what the server said.
-
-    One after another, and together: then each must be hidden from the others. ``preload`` is a
-    library for LD_PRELOAD.
-    """
-    weights = _weights(model, quantisation)
-    mount = ["--volume", f"{preload}:/preload.so:ro"] if preload else []
-    start = "LD_PRELOAD=/preload.so exec" if preload else "exec"
-    alone = (
-        "mkdir /tmp/app && cp -a /app/. /tmp/app/ && cd /tmp/app && rm libggml-cpu-*.so "
-        f"&& cp /app/{library(variant)} . && {start} ./llama-server --verbosity 4"
-    )
-    shell = ["--tmpfs", "/tmp:exec,mode=1777", "--entrypoint", "/bin/sh"]
-    options = [*with_model(weights), *shell, *mount]
-    with started(image, options=options, arguments=["-euc", alone]) as container:
-        wait_for_health(container, "healthy")
-        with Client(base_url(container)) as client:
-            inputs = [token_array(client, length) for length in LENGTHS]
-            answers = [client.embed([tokens])[0] for tokens in inputs]
-            together = client.embed(inputs)
-        said = logs(container)
-    assert f"loaded CPU backend from /tmp/app/{library(variant)}" in said
-    for tokens, *answered in zip(inputs, answers, together, strict=True):
-        expected = reference(weights).embed_tokens(tokens)
-        for answer in answered:
-            assert cosine(answer, expected) >= BARS[quantisation], len(tokens)
-    return said
-
-
-def _weights(model: str, quantisation: Quantisation) -> Path:
-    return ensure_synthetic(models_dir(), load_models().models[model], "tiny", quantisation)
