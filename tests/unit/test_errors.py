@@ -15,6 +15,9 @@ VERB = """
 import os, signal, sys
 from tools.errors import ToolError, run_verb
 
+# What a shell without job control starts in the background ignores it, and so does what that starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def main(arguments):
     try:
         BODY
