@@ -15,7 +15,7 @@ VERB = """
 import os, signal, sys
 from tools.errors import ToolError, run_verb
 
-# What a shell without job control starts in the background ignores it, and so does what that starts.
+# A shell without job control starts what it puts into the background with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def main(arguments):
