@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.containers import docker
+from tests.support.origins import first_of
 from tools.bootstrap import bootstrap_archive
 from tools.build import build_image
 from tools.catalog import BootstrapOrigin, load_images
@@ -22,7 +23,7 @@ from tools.origins import choose
 
 IMAGES = load_images()
 CPU = IMAGES.images["cpu"]
-BOOTSTRAP = next(origin for origin in IMAGES.base if isinstance(origin, BootstrapOrigin))
+BOOTSTRAP = first_of(BootstrapOrigin, IMAGES.base)
 
 
 @pytest.fixture
