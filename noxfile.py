@@ -122,7 +122,7 @@ def quality(session: nox.Session) -> None:
 
 @nox.session
 def paired(session: nox.Session) -> None:
-    """Compare the throughput of two images, round by round; `-- IMAGE OTHER`."""
+    """Compare the throughput of images, round by round; `-- BEFORE AFTER`."""
     tool(session, "paired")
 
 

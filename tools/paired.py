@@ -1,8 +1,8 @@
-"""Compare the throughput of two images: `nox -s paired -- IMAGE OTHER`.
+"""Compare the throughput of images: `nox -s paired -- BEFORE AFTER`, with several AFTERs if need be.
 
-Both serve the same full-shape synthetic weights, and speed does not depend on a weight's value.
-They answer in turn, in rounds of a second or so, the one that waits stopped: what else happens on
-the machine falls on both, so a ratio of a round's pair is worth more than either time.
+All serve the same full-shape synthetic weights, and speed does not depend on a weight's value.
+They answer in turn, in rounds of a second or so, those that wait stopped: what else happens on the
+machine falls on all, so a ratio within a round is worth more than any rate.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import httpx
@@ -24,7 +25,7 @@ from tools.console import progress, say, table
 from tools.errors import ToolError, run_verb
 from tools.fetch import models_dir
 from tools.stack import booted
-from tools.synthetic import ensure_synthetic
+from tools.synthetic import QUANTISATIONS, ensure_synthetic
 
 _REQUEST_SECONDS = 300
 
@@ -80,13 +81,13 @@ def connect(server: Booted) -> httpx.Client:
 
 
 def compare(servers: Sequence[Booted], workload: Workload, rounds: int) -> list[list[float]]:
-    """Return each server's texts per second, round by round; who goes first alternates."""
+    """Return each server's texts per second, round by round; each in its turn goes first."""
     speeds: list[list[float]] = [[] for _ in servers]
     clients = [connect(each) for each in servers]
-    with progress(rounds, workload.name, unit=" pairs") as advance:
+    with progress(rounds, workload.name, unit=" rounds") as advance:
         for number in range(rounds):
-            order = range(len(servers)) if number % 2 == 0 else reversed(range(len(servers)))
-            for index in order:
+            for place in range(len(servers)):
+                index = (number + place) % len(servers)
                 with awake(servers[index]):
                     speeds[index].append(run_round(clients[index], workload, number))
             advance(1)
@@ -96,40 +97,44 @@ def compare(servers: Sequence[Booted], workload: Workload, rounds: int) -> list[
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Boot two images on the same weights, send both the same rounds and print the ratios."""
+    """Boot images on the same weights, send all the same rounds and print the ratios."""
     models = load_models()
     parser = argparse.ArgumentParser(prog="nox -s paired --", description=main.__doc__)
-    parser.add_argument("images", nargs=2, metavar="IMAGE", help="local names of two images")
+    parser.add_argument("before", metavar="BEFORE", help="local name of an image")
+    parser.add_argument("after", metavar="AFTER", nargs="+", help="and of those to compare with it")
     parser.add_argument("--model", choices=sorted(models.models), default="nano")
-    parser.add_argument("--rounds", type=int, default=60, help="pairs of each workload")
+    parser.add_argument("--quant", choices=QUANTISATIONS, default="Q8_0")
+    parser.add_argument("--rounds", type=int, default=60, help="of each workload")
     options = parser.parse_args(arguments)
     model = models.models[options.model]
-    file = ensure_synthetic(models_dir(), model, "full", "Q8_0")
-    first, second = options.images
+    file = ensure_synthetic(models_dir(), model, "full", options.quant)
+    images = (options.before, *options.after)
     rows = []
-    with (
-        booted(model, file, image=first, synthetic=True) as one,
-        booted(model, file, image=second, synthetic=True) as other,
-    ):
-        servers = (Container(one), Container(other))
+    with ExitStack() as stack:
+        servers = [
+            Container(stack.enter_context(booted(model, file, image=image, synthetic=True)))
+            for image in images
+        ]
         for server in servers:
             with connect(server) as http:
                 run_round(http, WORKLOADS[0], -1)  # warms up
         with frozen(servers):
             for workload in WORKLOADS:
-                ours, theirs = compare(servers, workload, options.rounds)
-                ratio = ratios(ours, theirs)
-                rows.append(
-                    (
-                        workload.name,
-                        f"{np.median(ours):.1f}",
-                        f"{np.median(theirs):.1f}",
-                        f"{ratio.median:.3f}",
-                        f"{ratio.low:.3f} to {ratio.high:.3f}",
+                before, *others = compare(servers, workload, options.rounds)
+                rows.append((workload.name, options.before, f"{np.median(before):.1f}", "", ""))
+                for image, after in zip(options.after, others, strict=True):
+                    ratio = ratios(after, before)
+                    rows.append(
+                        (
+                            workload.name,
+                            image,
+                            f"{np.median(after):.1f}",
+                            f"{ratio.median:.3f}",
+                            f"{ratio.low:.3f} to {ratio.high:.3f}",
+                        )
                     )
-                )
-    say(f"\n{options.model} Q8_0, full shape, {options.rounds} pairs; texts per second")
-    table(rows, ("workload", first, second, "ratio", "95 % of the median"))
+    say(f"\n{options.model} {options.quant}, full shape, {options.rounds} rounds")
+    table(rows, ("workload", "image", "texts/s", "times BEFORE", "95 % of the median"))
 
 
 if __name__ == "__main__":

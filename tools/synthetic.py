@@ -51,6 +51,7 @@ from tools.errors import ToolError
 Array = NDArray[np.float32]
 Size = Literal["tiny", "full"]
 Quantisation = Literal["F16", "Q8_0"]
+QUANTISATIONS: tuple[Quantisation, ...] = ("Q8_0", "F16")
 Progress = Callable[[int, int], None]
 
 #: Of the seeds 1 to 12, the one with the widest retrieval margins at 32 dimensions: some leave

@@ -26,10 +26,9 @@ from tools.bench.workloads import QUICK, full_plan
 from tools.catalog import ROOT, load_images, load_models
 from tools.console import loud, say, table
 from tools.errors import ToolError, run_verb
-from tools.synthetic import Quantisation
+from tools.synthetic import QUANTISATIONS
 from tools.tags import local_name
 
-QUANTISATIONS: tuple[Quantisation, ...] = ("Q8_0", "F16")
 OUTPUT = ROOT / "reports" / "benchmark.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 

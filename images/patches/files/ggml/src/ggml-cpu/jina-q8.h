@@ -5,5 +5,5 @@
 #include "ggml-backend.h"
 
 // The buffers in which such matrices lie, or nullptr where this variant of the backend has not
-// even AVX2. They are offered to llama.cpp after those for AMX, which is faster still.
+// even AVX2. They are offered to llama.cpp after those for AMX.
 ggml_backend_buffer_type_t jina_q8_buffer_type(void);
