@@ -1,4 +1,4 @@
-"""Compare the throughput of images: `nox -s paired -- BEFORE AFTER`, with several AFTERs if need be.
+"""Compare the throughput of images: `nox -s paired -- BEFORE AFTER`, with several AFTERs, too.
 
 All serve the same full-shape synthetic weights, and speed does not depend on a weight's value.
 They answer in turn, in rounds of a second or so, those that wait stopped: what else happens on the
