@@ -59,6 +59,8 @@ def test_the_image_sets_what_a_container_has() -> None:
         "LLAMA_ARG_MODEL": "/models/model.gguf",
         "LLAMA_ARG_POOLING": "last",
         "GOMP_SPINCOUNT": "1000",
+        "LLAMA_ARG_CACHE_RAM": "0",
+        "LLAMA_ARG_CACHE_IDLE_SLOTS": "0",
     }
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
+from tools.bench.servers import Booted
 from tools.errors import ToolError
-from tools.paired import WORKLOADS, Workload, run_round
+from tools.paired import WORKLOADS, Workload, compare, run_round
 
 
 class Counting(BaseHTTPRequestHandler):
@@ -53,6 +55,28 @@ def http(handler: type[Counting]) -> Iterator[httpx.Client]:
     server.server_close()
 
 
+@dataclass(frozen=True)
+class Waking:
+    """A server of which only is known when it was let run."""
+
+    name: str
+    base_url: str
+    woken: list[str]
+
+    def send_signal(self, name: str) -> None:
+        if name == "CONT":
+            self.woken.append(self.name)
+
+    def peak_bytes(self) -> int:
+        raise NotImplementedError
+
+    def restart_seconds(self) -> float:
+        raise NotImplementedError
+
+    def last_words(self) -> str:
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
 def test_a_round_sends_what_it_says_and_no_text_twice(
     workload: Workload, http: httpx.Client, handler: type[Counting]
@@ -69,3 +93,11 @@ def test_a_server_that_fails_in_the_middle_is_an_error(
     handler.fail_after = 3
     with pytest.raises(ToolError, match="did not answer"):
         run_round(http, WORKLOADS[0], 0)
+
+
+def test_each_of_the_servers_goes_first_in_its_turn(http: httpx.Client) -> None:
+    woken: list[str] = []
+    servers: list[Booted] = [Waking(name, str(http.base_url), woken) for name in "abc"]
+    speeds = compare(servers, Workload("one text", requests=1, texts=1, words=1, clients=1), 3)
+    assert "".join(woken) == "abc" "bca" "cab"
+    assert [len(each) for each in speeds] == [3, 3, 3]
