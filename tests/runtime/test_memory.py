@@ -1,16 +1,18 @@
-"""The memory limit of a profile survives one request of the model's full context.
+"""A server's memory does not grow with what it has done, and its limit survives the full context.
 
-On weights of the true shape, so on two cores it takes about a minute for nano and ten for small, or
-more: `nox -s test -- -m slow tests/runtime/test_memory.py`.
+The latter is shown on weights of the true shape, so on two cores it takes about a minute for nano
+and ten for small, or more: `nox -s test -- -m slow tests/runtime/test_memory.py`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGUFReader
 
 from tests.contract.checks.inputs import token_array
 from tests.support.client import Client
@@ -22,6 +24,54 @@ from tools.synthetic import ensure_synthetic
 
 #: Seconds for one request of 32768 tokens through 28 layers on two slow cores, with a margin.
 LONGEST_REQUEST = 7200.0
+
+#: Inputs of at least so many tokens, as many at once as the profile has slots.
+INPUT_TOKENS = 2000
+INPUTS = 16
+
+
+def context_bytes(file: Path) -> int:
+    """What the context of one token weighs: a key and a value of each layer, 2 bytes a number."""
+    fields = GGUFReader(file).fields
+
+    def number(key: str) -> int:
+        return int(fields[f"qwen3.{key}"].contents())
+
+    width = number("attention.key_length") + number("attention.value_length")
+    return 2 * number("block_count") * number("attention.head_count_kv") * width
+
+
+def resident_bytes(container: str) -> int:
+    """What a container's server has in memory, the mapped model file left out."""
+    status = docker("exec", container, "cat", "/proc/1/status")
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    assert found
+    return int(found.group(1)) * 1024
+
+
+def test_the_context_of_what_was_done_is_not_kept(image: str) -> None:
+    """llama-server copies what a slot held when it starts on another input, up to 8 GiB of it."""
+    model = load_models().models["small"]
+    file = ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
+    with (
+        booted(model, file, image=image, synthetic=True) as running,
+        Client(running.base_url) as client,
+    ):
+
+        def send(request: int) -> None:
+            """No two inputs alike: a context that is kept already is not kept again."""
+            first = INPUT_TOKENS + request * INPUTS
+            client.embed([token_array(client, first + number) for number in range(INPUTS)])
+
+        # Whatever a server keeps once for all inputs of a size, it has after two of them.
+        send(0)
+        send(1)
+        before = resident_bytes(running.container_id)
+        send(2)
+        send(3)
+        grown = resident_bytes(running.container_id) - before
+    # Kept, it would be the context of both requests' tokens; half of that is no rounding.
+    assert grown < INPUTS * INPUT_TOKENS * context_bytes(file)
 
 
 @pytest.mark.slow

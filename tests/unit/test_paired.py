@@ -99,5 +99,5 @@ def test_each_of_the_servers_goes_first_in_its_turn(http: httpx.Client) -> None:
     woken: list[str] = []
     servers: list[Booted] = [Waking(name, str(http.base_url), woken) for name in "abc"]
     speeds = compare(servers, Workload("one text", requests=1, texts=1, words=1, clients=1), 3)
-    assert "".join(woken) == "abc" "bca" "cab"
+    assert "".join(woken) == "abcbcacab"
     assert [len(each) for each in speeds] == [3, 3, 3]

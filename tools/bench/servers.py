@@ -20,6 +20,8 @@ from tools.errors import ToolError
 from tools.stack import BOOT_SECONDS, CONTAINER_PORT, Running, log_tail
 
 _PROBE_PAUSE = 0.01
+#: The exit code of a container whose process was ended by SIGKILL.
+_KILLED = 137
 
 
 class Booted(Protocol):
@@ -65,7 +67,9 @@ class Container:
             docker_client().container.kill(container, signal=name)
         except DockerException as error:
             said = (error.stderr or "").strip()
-            raise ToolError(f"container {container[:12]} cannot be signalled: {said}") from None
+            raise ToolError(
+                f"container {container[:12]} cannot be signalled: {said}; {self.last_words()}"
+            ) from None
 
     def peak_bytes(self) -> int:
         return read_peak(_docker("exec", self.running.container_id, "cat", "/proc/1/status"))
@@ -93,7 +97,12 @@ class Container:
         state = container.state
         if state.running:
             return f"its container is running, and said at last:\n{log}"
-        why = ", for it used too much memory" if state.oom_killed else ""
+        if state.oom_killed:
+            why = ", for it used too much memory"
+        elif state.exit_code == _KILLED:
+            why = " (killed, as the kernel does where the machine's memory is used up)"
+        else:
+            why = ""
         return f"its container ended with {state.exit_code}{why}, and said at last:\n{log}"
 
 
