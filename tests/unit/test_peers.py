@@ -49,6 +49,7 @@ from tools.bench.results import PeerFacts
 from tools.bench.servers import awake
 from tools.catalog import ROOT, Model, SdistOrigin, load_images, load_models
 from tools.errors import ToolError
+from tools.native_server import image_environment
 
 MODELS = load_models().models
 IMAGE_PEERS = [peer for peer in PEERS.values() if isinstance(peer, ImagePeer)]
@@ -91,6 +92,20 @@ def test_images_have_settings_for_every_model(peer: ImagePeer) -> None:
         options = container_options(peer, model, Path("/some/where/file.gguf"))
         assert "LLAMA_ARG_MODEL=/models/file.gguf" in options
         assert "/some/where:/models:ro" in options
+
+
+#: What a server must be told to serve a model at all, in its own image as in ours.
+NEEDED = {"HOST", "PORT", "EMBEDDINGS", "MODEL", "POOLING"}
+
+
+@pytest.mark.parametrize("peer", IMAGE_PEERS, ids=lambda peer: peer.name)
+def test_images_have_nothing_of_what_ours_sets_for_speed(peer: ImagePeer) -> None:
+    ours = image_environment()
+    chosen = ours.keys() - {f"LLAMA_ARG_{name}" for name in NEEDED}
+    assert chosen
+    for settings in peer.settings.values():
+        assert chosen <= settings.keys()
+        assert all(settings[name] != ours[name] for name in chosen)
 
 
 def test_a_container_that_cannot_be_started_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,10 +95,18 @@ _SERVER_ONLY = (
     ("LLAMA_USE_PREBUILT_UI", "OFF"),
 )
 
+#: What images/Dockerfile sets for speed and memory, set back to llama.cpp's and OpenMP's defaults.
+_DEFAULTS = {
+    "GOMP_SPINCOUNT": "300000",
+    "LLAMA_ARG_CACHE_IDLE_SLOTS": "1",
+    "LLAMA_ARG_CACHE_RAM": "8192",
+}
+
 #: Its compose file for both models. There it named the batches LLAMA_ARG_BATCH_SIZE and
 #: LLAMA_ARG_UBATCH_SIZE, which llama-server does not know: every input of more than 512 tokens
 #: failed. With the right names it runs. Its memory limit of 2 GB is left out: it would be killed.
 _FIRST_SETUP = {
+    **_DEFAULTS,
     "LLAMA_ARG_CTX_SIZE": "8192",
     "LLAMA_ARG_BATCH": "8192",
     "LLAMA_ARG_N_PARALLEL": "4",
@@ -134,8 +142,8 @@ UPSTREAM = ImagePeer(
     settings={
         # A bidirectional model needs its whole input in one micro-batch; the default of 512
         # refuses the inputs of 2048 tokens.
-        "nano": {"LLAMA_ARG_UBATCH": "2048"},
-        "small": {},
+        "nano": {**_DEFAULTS, "LLAMA_ARG_UBATCH": "2048"},
+        "small": _DEFAULTS,
     },
 )
 
