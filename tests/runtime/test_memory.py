@@ -41,10 +41,10 @@ def context_bytes(file: Path) -> int:
     return 2 * number("block_count") * number("attention.head_count_kv") * width
 
 
-def resident_bytes(container: str) -> int:
-    """What a container's server has in memory, the mapped model file left out."""
+def memory_bytes(container: str, field: str) -> int:
+    """A figure of a container's server, by its name in /proc/PID/status (proc(5))."""
     status = docker("exec", container, "cat", "/proc/1/status")
-    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    found = re.search(rf"{field}:\s+(\d+) kB", status)
     assert found
     return int(found.group(1)) * 1024
 
@@ -66,10 +66,11 @@ def test_the_context_of_what_was_done_is_not_kept(image: str) -> None:
         # Whatever a server keeps once for all inputs of a size, it has after two of them.
         send(0)
         send(1)
-        before = resident_bytes(running.container_id)
+        # What is resident, the mapped model file left out.
+        before = memory_bytes(running.container_id, "RssAnon")
         send(2)
         send(3)
-        grown = resident_bytes(running.container_id) - before
+        grown = memory_bytes(running.container_id, "RssAnon") - before
     # Kept, it would be the context of both requests' tokens; half of that is no rounding.
     assert grown < INPUTS * INPUT_TOKENS * context_bytes(file)
 
@@ -86,13 +87,11 @@ def test_memory_limit_survives_a_full_context(
             vector = client.embed([token_array(client, model.context)])[0]
             # The next request must find the same process well.
             client.embed(["hello"])
-        status = docker("exec", running.container_id, "cat", "/proc/1/status")
+        peak = memory_bytes(running.container_id, "VmHWM")
         state = inspect(running.container_id)
     assert vector.shape == (model.dims,)
     assert np.isfinite(vector).all()
     assert not state["State"]["OOMKilled"]
     assert state["RestartCount"] == 0
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert peak
-    record_property("peak_resident_mb", int(peak.group(1)) // 1024)
-    print(f"\n{model.name}: peak resident {int(peak.group(1)) / 1e6:.2f} GB")
+    record_property("peak_resident_mb", peak // 1024**2)
+    print(f"\n{model.name}: peak resident {peak / 1e9:.2f} GB")
