@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from tools.catalog import Image, Images, Models, load_images, load_models
 from tools.errors import ToolError, run_verb
+from tools.tags import local_name
 
 Row = dict[str, str]
 
@@ -28,7 +29,9 @@ RUNNERS = {"linux/amd64": "ubuntu-24.04", "linux/arm64": "ubuntu-24.04-arm"}
 def build(images: Images) -> list[Row]:
     """Return one row for each image and platform, with the runner that is that platform."""
     return [
-        _row(image, platform) for image in images.images.values() for platform in image.platforms
+        _row(images, image, platform)
+        for image in images.images.values()
+        for platform in image.platforms
     ]
 
 
@@ -56,7 +59,7 @@ def release(images: Images, *, with_gpu: bool) -> list[Row]:
     ]
 
 
-def _row(image: Image, platform: str) -> Row:
+def _row(images: Images, image: Image, platform: str) -> Row:
     if platform not in RUNNERS:
         raise ToolError(
             f"images.toml: images.{image.name}.platforms: no runner is known for {platform}; "
@@ -65,6 +68,7 @@ def _row(image: Image, platform: str) -> Row:
     return {
         "image": image.name,
         "platform": platform,
+        "name": local_name(images, image),  # on its own platform, where it is loaded
         "runner": RUNNERS[platform],
         "artifact": f"image-{image.name}-{platform.replace('/', '-')}",
         # Whether an image has CUDA is read from its label, and a lost one must not skip tests.
