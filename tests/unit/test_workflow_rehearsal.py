@@ -221,6 +221,7 @@ def test_a_job_has_a_clean_clone_and_nothing_of_another_job(
     look = "test ! -e left && test ! -e ~/left && test ! -e $RUNNER_TEMP/left && cat tracked"
     made = run({"one": script(leave), "two": script(look)}, repository, tmp_path)
     assert results(made) == {"one": SUCCESS, "two": SUCCESS}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one-0.log", "two-0.log"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +239,7 @@ def test_a_checkout_has_the_commits_and_tags_that_the_action_fetches(
     check_out = {**CHECK_OUT, "with": {"fetch-depth": depth}}
     look = f'test "$(git rev-list --count HEAD):$(echo $(git tag))" = "{found}"'
     made = run({"one": {"steps": [check_out, {"run": look}]}}, repository, tmp_path, event)
-    assert results(made) == {"one": SUCCESS}, (tmp_path / "one-0" / "log").read_text()
+    assert results(made) == {"one": SUCCESS}, (tmp_path / "one-0.log").read_text()
 
 
 def test_a_failing_line_fails_the_job_and_skips_what_needs_it(
@@ -249,8 +250,8 @@ def test_a_failing_line_fails_the_job_and_skips_what_needs_it(
             "build": {
                 "steps": [
                     {"run": "false\ntrue"},
-                    {"run": "touch $RUNNER_TEMP/went-on"},
-                    {"run": "touch $RUNNER_TEMP/was-noted", "if": "failure()"},
+                    {"run": "echo went on"},
+                    {"run": "echo was noted", "if": "failure()"},
                 ]
             },
             "verify": script("true", needs="build"),
@@ -272,9 +273,12 @@ def test_a_failing_line_fails_the_job_and_skips_what_needs_it(
         "report": SUCCESS,
         "other": SUCCESS,
     }
-    assert made.jobs["build"].parts[0].why == "a step: exit code 1"
-    temporary = tmp_path / "build-0" / "temporary"
-    assert [path.name for path in temporary.iterdir()] == ["was-noted"]
+    (part,) = made.jobs["build"].parts
+    assert part.why == "a step: exit code 1"
+    assert part.log is not None
+    assert [line for line in part.log.read_text().splitlines() if "---" not in line] == [
+        "was noted"
+    ]
 
 
 def test_only_bash_by_name_has_pipefail(repository: Path, tmp_path: Path) -> None:
@@ -393,7 +397,7 @@ class Recorder:
         self.lines: dict[str, list[str]] = {}
 
     def __call__(self, script: Script) -> int:
-        job = script.log.parent.name.rpartition("-")[0]
+        job = script.log.stem.rpartition("-")[0]
         self.lines.setdefault(job, []).append(script.text)
         output = Path(script.environment["GITHUB_OUTPUT"])
         if "tools.matrix" in script.text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,11 @@ def run_script(script: Script) -> int:
 
     It gets a session of its own, which is ended as a whole.
     """
-    file = script.log.with_suffix(".sh")
-    file.write_text(script.text, encoding="utf-8")
-    with script.log.open("ab") as log:
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file, script.log.open("ab") as log:
+        file.write(script.text)
+        file.flush()
         process = subprocess.Popen(
-            [*script.shell, str(file)],
+            [*script.shell, file.name],
             cwd=script.folder,
             env=dict(script.environment),
             stdin=subprocess.DEVNULL,

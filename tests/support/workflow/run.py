@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -141,10 +142,10 @@ class Run:
     def _row(
         self, name: str, title: str, definition: Mapping[str, Any], contexts: Mapping[str, Any]
     ) -> tuple[Part, dict[str, str]]:
-        """Run the steps of a job in a workplace of its own."""
-        number = len(list(self.folder.glob(f"{name}-*")))
+        """Run the steps of a job in a workplace of its own, of which only the log stays."""
+        here = self.folder / f"{name}-{len(list(self.folder.glob(f'{name}-*.log')))}"
         place = Workplace(
-            folder=self.folder / f"{name}-{number}",
+            folder=here,
             repository=self.around.repository,
             ref=self.around.refs.get(name, self.event.ref),
             environment=dict(self.around.environment),
@@ -152,27 +153,28 @@ class Run:
             signed=self.signed,
         )
         place.temporary.mkdir(parents=True)
-        (place.folder / "home").mkdir()
+        (here / "home").mkdir()
         place.environment |= {
             "CI": "true",
             "GITHUB_ACTIONS": "true",
             "GITHUB_ACTOR": self.event.actor,
-            "HOME": str(place.folder / "home"),
+            "HOME": str(here / "home"),
             "RUNNER_TEMP": str(place.temporary),
         }
         started = time.monotonic()
         steps = _Steps(self, name, definition, place, contexts)
+        outputs = {}
         try:
             steps.run(started + 60 * definition["timeout-minutes"])
+            if not steps.failure:
+                outputs = {
+                    key: str(fill(text, steps.scope()))
+                    for key, text in definition.get("outputs", {}).items()
+                }
         finally:
             self.around.tidy_up()
+            shutil.rmtree(here)
         result = FAILURE if steps.failure else SUCCESS
-        outputs = {}
-        if result == SUCCESS:
-            outputs = {
-                key: str(fill(text, steps.scope()))
-                for key, text in definition.get("outputs", {}).items()
-            }
         seconds = time.monotonic() - started
         return Part(title, result, seconds, steps.failure, steps.log), outputs
 
@@ -196,7 +198,7 @@ class _Steps:
         self.contexts = contexts
         self.outputs: dict[str, Any] = {}
         self.failure = ""
-        self.log = place.folder / "log"
+        self.log = place.folder.with_suffix(".log")
 
     def scope(self) -> Scope:
         """What a step's expressions can name now."""
