@@ -12,6 +12,7 @@ from pathlib import Path
 
 from python_on_whales.exceptions import DockerException
 
+from tools.build_log import LOGS, run_build
 from tools.catalog import (
     ROOT,
     BaseOrigin,
@@ -40,6 +41,7 @@ from tools.origins import (
     Resolved,
     add_origin_argument,
     choose,
+    naming_origin,
     resolve_base,
     resolve_cuda,
     resolve_source,
@@ -48,6 +50,9 @@ from tools.tags import Base, labels, local_name, read_revision, short_commit
 
 CONTEXT = ROOT / "images"
 PATCHES = CONTEXT / "patches"
+#: Comes after the catalogue's flags. ggml then compiles what its options have by default: AVX2,
+#: FMA, F16C and BMI2 on x86-64, on arm64 what every CPU has (ggml/CMakeLists.txt, INS_ENB).
+ONE_VARIANT = "-DGGML_CPU_ALL_VARIANTS=OFF"
 
 
 def describe_base(base: Resolved[BaseOrigin, str]) -> Base:
@@ -73,16 +78,8 @@ def read_toolchain(contexts: Mapping[str, str | Path], platform: str) -> str:
 
     It is asked in the build's own toolchain stage. Raises ToolError when that fails.
     """
-    with tempfile.TemporaryDirectory() as folder, explained("the toolchain"):
-        docker_client().buildx.build(
-            CONTEXT,
-            file=CONTEXT / "Dockerfile",
-            target="compiler",
-            build_contexts=dict(contexts),
-            platforms=[platform],
-            output={"type": "local", "dest": folder},
-            provenance=False,
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        _run("toolchain", "compiler", platform, contexts, output=f"type=local,dest={folder}")
         return f"gcc {(Path(folder) / 'compiler-version').read_text().strip()}"
 
 
@@ -95,24 +92,28 @@ def build_image(
     patches: Sequence[str] | None = None,
     cuda_architectures: Sequence[int] = (),
     platform: str | None = None,
+    one_variant: bool = False,
 ) -> str:
     """Build ``image`` and return its local name; ``tag`` replaces the usual one.
 
     ``patches`` are the names of those to apply; without any given, the whole series is. CUDA
     images are compiled for ``cuda_architectures``, or for all that the catalogue lists.
     ``platform`` is one of the image's, the engine's own without any given; another one is
-    cross-compiled. The local name moves to the new image only when all of it was built. Raises
-    ToolError for another platform, when an input cannot be had, or when the build fails.
+    cross-compiled. ``one_variant`` compiles one variant of the CPU kernels instead of all, into an
+    image of another name; for x86-64 it needs AVX2. The local name moves to the new image only when
+    all of it was built. Raises ToolError for another platform, when an input cannot be had, or when
+    the build fails (SourceFault where that is llama.cpp's doing).
     """
     ensure_engine()
     own = engine_platform()
     platform = platform or own
     _check_platform(image, platform, own)
-    name = tag or local_name(images, image, None if platform == own else platform)
+    other = None if platform == own else platform
+    name = tag or local_name(images, image, other, one_variant=one_variant)
     source = resolve_source(images, choice)
     cuda = resolve_cuda(images, choice, platform) if image.cuda_architectures else None
     toolbase, base = _bases(images, choice, cuda, platform)
-    flags = image.cmake_flags
+    flags = f"{image.cmake_flags} {ONE_VARIANT}" if one_variant else image.cmake_flags
     compiled = None
     if cuda is not None:
         chosen = choose_architectures(image, cuda.origin, cuda_architectures)
@@ -128,32 +129,36 @@ def build_image(
         "toolbase": f"docker-image://{toolbase}",
         "llama-cpp": source.value,
     }
-    _run(
-        name,
-        "runtime",
-        platform,
-        contexts=contexts,
-        arguments={
-            **cuda_arguments(cuda.origin if cuda else None),
-            "SOURCE_DATE_EPOCH": str(revision.time),
-            "CMAKE_FLAGS": flags,
-            "LLAMA_COMMIT": short_commit(source.origin),
-            "PATCHES": " ".join(applied),
-            "QUERY_PREFIX": models.query_prefix,
-            "DOCUMENT_PREFIX": models.document_prefix,
-            "MATRYOSHKA": comma_list(models.shared_matryoshka),
-        },
-        image_labels=labels(
-            images,
-            image,
-            source.origin,
-            describe_base(base),
-            revision,
-            patches=applied,
-            toolchain=read_toolchain(contexts, platform),
-            cuda=compiled,
-        ),
-    )
+    toolchain = read_toolchain(contexts, platform)
+    with naming_origin(source.origin, f"nox -s build -- {image.name}"):
+        _run(
+            name.partition(":")[2],
+            "runtime",
+            platform,
+            contexts,
+            arguments={
+                **cuda_arguments(cuda.origin if cuda else None),
+                "SOURCE_DATE_EPOCH": str(revision.time),
+                "CMAKE_FLAGS": flags,
+                "LLAMA_COMMIT": short_commit(source.origin),
+                "PATCHES": " ".join(applied),
+                "QUERY_PREFIX": models.query_prefix,
+                "DOCUMENT_PREFIX": models.document_prefix,
+                "MATRYOSHKA": comma_list(models.shared_matryoshka),
+            },
+            image_labels=labels(
+                images,
+                image,
+                source.origin,
+                describe_base(base),
+                revision,
+                patches=applied,
+                toolchain=toolchain,
+                cuda=compiled,
+                one_variant=one_variant,
+            ),
+            tag=name,
+        )
     size = docker_client().image.inspect(name).size
     say(f"built {name}: {size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
     return name
@@ -185,12 +190,12 @@ def build_toolkit(images: Images, choice: Choice) -> str:
     name = f"{images.repository}:toolkit-{cuda.origin.name}"
     arguments = cuda_arguments(cuda.origin)
     _run(
-        name,
+        f"toolkit-{cuda.origin.name}",
         f"toolkit-{arguments['CUDA']}",
         platform,
-        contexts={"toolbase": f"docker-image://{toolbase}"},
+        {"toolbase": f"docker-image://{toolbase}"},
         arguments=arguments,
-        image_labels={},
+        tag=name,
     )
     return name
 
@@ -224,28 +229,35 @@ def cuda_arguments(origin: CudaOrigin | None) -> dict[str, str]:
 
 
 def _run(
-    name: str,
+    log_name: str,
     target: str,
     platform: str,
-    *,
     contexts: Mapping[str, str | Path],
-    arguments: Mapping[str, str],
-    image_labels: Mapping[str, str],
+    *,
+    arguments: Mapping[str, str] | None = None,
+    image_labels: Mapping[str, str] | None = None,
+    output: str | None = None,
+    tag: str | None = None,
 ) -> None:
-    """Build one stage of the Dockerfile as the local image ``name``."""
-    with explained(name):
-        docker_client().buildx.build(
-            CONTEXT,
-            file=CONTEXT / "Dockerfile",
-            target=target,
-            build_contexts=dict(contexts),
-            platforms=[platform],
-            build_args=dict(arguments),
-            labels=dict(image_labels),
-            tags=[name],
-            load=True,
-            provenance=False,
-        )
+    """Build one stage of the Dockerfile into ``output``, or as the local image ``tag``.
+
+    Each step is a line here, and all of it is in the log of that name.
+    """
+    settings = [
+        *(f"--build-context={name}={where}" for name, where in contexts.items()),
+        *(f"--build-arg={name}={value}" for name, value in (arguments or {}).items()),
+        *(f"--label={name}={value}" for name, value in (image_labels or {}).items()),
+    ]
+    result = [f"--output={output}"] if output else ["--load", f"--tag={tag}"]
+    command = [
+        *docker_client().docker_cmd,
+        *("buildx", "build", "--progress=plain", "--provenance=false"),
+        *(f"--file={CONTEXT / 'Dockerfile'}", f"--target={target}", f"--platform={platform}"),
+        *settings,
+        *result,
+        str(CONTEXT),
+    ]
+    run_build(command, LOGS / f"build-{log_name}.log")
 
 
 @contextmanager
@@ -270,6 +282,12 @@ def main(arguments: Sequence[str]) -> None:
         "--platform", help="build for another platform than the engine's own, such as linux/arm64"
     )
     parser.add_argument(
+        "--one-variant",
+        action="store_true",
+        help="compile one variant of the CPU kernels instead of all, in half the time, as "
+        "IMAGE-one-variant; it needs a CPU with AVX2, and is never published",
+    )
+    parser.add_argument(
         "--no-patches", action="store_true", help="build the bare source, without images/patches"
     )
     add_cuda_argument(parser)
@@ -285,6 +303,7 @@ def main(arguments: Sequence[str]) -> None:
         patches=patches,
         cuda_architectures=wanted_architectures(image, options.cuda_arch),
         platform=options.platform,
+        one_variant=options.one_variant,
     )
 
 

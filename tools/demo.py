@@ -7,9 +7,11 @@ prints what came back. Synthetic weights rank by shared words only; meaning need
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +50,23 @@ def show(models: Models, corpus: Corpus, base_url: str) -> None:
     )
 
 
+def runs_one_variant(machine: str, cpuinfo: str) -> bool:
+    """Say whether a CPU runs the single variant of ``build --one-variant``.
+
+    ``machine`` is what `uname -m` prints, ``cpuinfo`` the text of /proc/cpuinfo. On x86-64 the
+    variant needs AVX2 and what came with it.
+    """
+    if machine != "x86_64":
+        return True
+    return {"avx2", "bmi2", "f16c", "fma"} <= set(cpuinfo.split())
+
+
+def _one_variant_will_do() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    said = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    return runs_one_variant(platform.machine(), said)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Build, boot on synthetic weights, embed the example, tidy up."""
     images, models = load_images(), load_models()
@@ -55,7 +74,10 @@ def main(arguments: Sequence[str]) -> None:
     add_origin_argument(parser)
     options = parser.parse_args(arguments)
     model = models.models["nano"]
-    image = build_image(images, images.images["cpu"], choose(options.origin))
+    # All variants take twice as long to compile, and this machine runs one of them.
+    image = build_image(
+        images, images.images["cpu"], choose(options.origin), one_variant=_one_variant_will_do()
+    )
     file = ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
     say("booting the nano profile on synthetic weights")
     with booted(model, file, image=image, synthetic=True) as running:

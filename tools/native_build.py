@@ -12,8 +12,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sysconfig
 import tarfile
 import tempfile
@@ -27,14 +25,15 @@ from typing import TextIO
 from packaging.version import Version
 
 from tools.build import PATCHES, patch_names
+from tools.build_log import SourceFault, build_failure
 from tools.cache import cache_dir, locked
 from tools.catalog import CudaPackages, Image, Images, SourceOrigin, load_images
 from tools.console import loud, progress, say
 from tools.cuda import choose_architectures, cmake_flag
 from tools.engine import read_distribution
 from tools.errors import ToolError
-from tools.origins import Resolved
-from tools.processes import run_bounded
+from tools.origins import Resolved, naming_origin
+from tools.processes import run_bounded, run_streamed
 from tools.tags import short_commit
 from tools.trees import unpack
 
@@ -290,14 +289,14 @@ def _origin_of(images: Images, top: str, path: Path) -> SourceOrigin:
 def apply_patches(patch: str, tree: Path, names: Sequence[str]) -> None:
     """Apply our patches to a copy of the source, as images/Dockerfile does.
 
-    Raises ToolError naming the one that does not apply.
+    Raises SourceFault naming the one that does not apply.
     """
     for name in names:
         result = run_bounded(
             [patch, *PATCH_FLAGS, f"--input={PATCHES / name}.patch"], timeout=60, folder=tree
         )
         if result.code != 0:
-            raise ToolError(
+            raise SourceFault(
                 f"images/patches/{name}.patch does not apply to this llama.cpp:\n"
                 f"{(result.stdout + result.stderr).strip()}"
             )
@@ -372,13 +371,14 @@ def build_native(
     say(f"building llama-server ({flavour}) with {compiler}")
     with locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        stamp = folder / "source.sha256"
-        fingerprint = _fingerprint(source.value)
-        if not stamp.is_file() or stamp.read_text() != fingerprint:
-            stamp.unlink(missing_ok=True)
-            _lay_source(source.value, folder / "source", tools["patch"])
-            stamp.write_text(fingerprint)
-        _compile([*flags, f"-DLLAMA_BUILD_COMMIT={short_commit(source.origin)}"], tools, folder)
+        with naming_origin(source.origin, f"nox -s native -- build {image.name}"):
+            stamp = folder / "source.sha256"
+            fingerprint = _fingerprint(source.value)
+            if not stamp.is_file() or stamp.read_text() != fingerprint:
+                stamp.unlink(missing_ok=True)
+                _lay_source(source.value, folder / "source", tools["patch"])
+                stamp.write_text(fingerprint)
+            _compile([*flags, f"-DLLAMA_BUILD_COMMIT={short_commit(source.origin)}"], tools, folder)
         _install(folder, facts)
     build = find_build(flavour)
     size = sum(file.stat().st_size for file in build.folder.iterdir() if not file.is_symlink())
@@ -400,8 +400,8 @@ def _compile(flags: Sequence[str], tools: Mapping[str, str], folder: Path) -> No
     with log.open("w", encoding="utf-8") as file:
         for command in (configure, build):
             if _run_logged(command, file) != 0:
-                end = "\n".join(log.read_text(encoding="utf-8").splitlines()[-25:])
-                raise ToolError(f"the build failed; all that it said is in {log}:\n{end}")
+                said = log.read_text(encoding="utf-8").splitlines()
+                raise build_failure(said, log)
 
 
 def _run_logged(command: Sequence[str], log: TextIO) -> int:
@@ -409,35 +409,22 @@ def _run_logged(command: Sequence[str], log: TextIO) -> int:
 
     Returns the exit code. (Compilers print thousands of lines of warnings here.)
     """
-    with (
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            # A group of its own, to be ended as a whole: cmake's end is not that of its ninja.
-            start_new_session=True,
-        ) as process,
-        ExitStack() as bar,
-    ):
-        assert process.stdout is not None  # noqa: S101 - what PIPE promises
+    with ExitStack() as bar:
         advance, done = None, 0
+
+        def each_line(line: str) -> None:
+            nonlocal advance, done
+            log.write(line)
+            if step := _STEP.match(line):
+                if advance is None:
+                    advance = bar.enter_context(progress(int(step[2]), "compiling", unit=""))
+                advance(int(step[1]) - done)
+                done = int(step[1])
+
         try:
-            for line in process.stdout:
-                log.write(line)
-                if step := _STEP.match(line):
-                    if advance is None:
-                        advance = bar.enter_context(progress(int(step[2]), "compiling", unit=""))
-                    advance(int(step[1]) - done)
-                    done = int(step[1])
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            raise
+            return run_streamed(command, each_line)
         finally:
             log.flush()
-    return process.returncode
 
 
 def _install(folder: Path, facts: Mapping[str, str]) -> None:

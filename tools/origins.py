@@ -7,12 +7,14 @@ with a refusal or with other bytes than the pinned ones never is.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from tools.bootstrap import bootstrap_base
+from tools.build_log import SourceFault
 from tools.catalog import (
     BaseOrigin,
     CudaImages,
@@ -107,6 +109,27 @@ def resolve_source(images: Images, choice: Choice) -> Resolved[SourceOrigin, Pat
 
     origin, path = _first_that_answers("llama.cpp", images.llama_cpp, choice, bring)
     return Resolved(origin, path)
+
+
+@contextmanager
+def naming_origin(origin: SourceOrigin, command: str) -> Iterator[None]:
+    """Say in a SourceFault which llama.cpp does not build, and how to build the next one.
+
+    ``command`` is what builds. Nothing falls back by itself: a source that was reached and does not
+    build is a fault to be seen.
+    """
+    try:
+        yield
+    except SourceFault as error:
+        said = (
+            f"{error}\nllama.cpp is of origin {origin.name}: {origin.repository} at "
+            f"{origin.commit[:12]}"
+        )
+        names = [each.name for each in load_images().llama_cpp]
+        following = names[names.index(origin.name) + 1 :] if origin.name in names else names
+        if following:
+            said += f". The next origin: `{command} --origin {following[0]}`"
+        raise SourceFault(said) from None
 
 
 def resolve_base(images: Images, choice: Choice, platform: str) -> Resolved[BaseOrigin, str]:

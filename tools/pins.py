@@ -3,7 +3,8 @@
 Looked up are the newest commit of llama.cpp's branch, what the base images' tags name now, the
 newest source distribution that carries llama.cpp, and each model's newest revision with its
 files' sizes and hashes. Everything is looked up and checked before anything is written. Origins
-with auto = false are held at an age on purpose, and stay.
+with auto = false are held at an age on purpose, and stay, but for the git origin of the commit that
+the source distribution carries: it goes with it.
 """
 
 from __future__ import annotations
@@ -52,8 +53,20 @@ def newest_images(text: str) -> str:
     for origin in _origins(document):
         if origin.get("auto", True) and origin["kind"] in _LOOK_UP:
             say(f"looking up {origin['name']}: {origin.get('reference', origin.get('repository'))}")
-            _update(origin, _LOOK_UP[origin["kind"]](origin.unwrap()))
+            before = origin.unwrap()
+            _update(origin, _LOOK_UP[origin["kind"]](before))
+            _follow(document, before, origin)
     return tomlkit.dumps(document)
+
+
+def _follow(document: Any, before: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Move the git origin of the commit that a source distribution carried to its new one."""
+    if origin["kind"] != "sdist":
+        return
+    for other in _origins(document):
+        same = other["kind"] == "git" and other["repository"] == before["repository"]
+        if same and other["commit"] == before["commit"]:
+            _update(other, {"commit": origin["commit"]})
 
 
 def newest_models(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,3 +54,29 @@ def run_bounded(
             process.communicate()
         raise
     return Result(process.returncode, stdout, stderr)
+
+
+def run_streamed(command: Sequence[str], each_line: Callable[[str], None]) -> int:
+    """Run ``command``, give ``each_line`` every line that it prints, and return its exit code.
+
+    Its stdout and stderr come together, each line with its line break. Like run_bounded it has a
+    process group of its own, which is ended as a whole when ``each_line`` raises, or on Ctrl-C:
+    the end of cmake, for one, is not that of its ninja.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - what PIPE promises
+        try:
+            for line in process.stdout:
+                each_line(line)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+    return process.returncode

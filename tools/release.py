@@ -11,6 +11,7 @@ from tools.cuda import choose_architectures
 from tools.docker_client import run_docker
 from tools.errors import ToolError
 from tools.tags import (
+    ALL_VARIANTS,
     BASE_ORIGIN_LABEL,
     CUDA_ARCHITECTURES_LABEL,
     CUDA_ORIGIN_LABEL,
@@ -20,6 +21,7 @@ from tools.tags import (
     PATCHES_LABEL,
     REVISION_LABEL,
     SOURCE_ORIGIN_LABEL,
+    VARIANTS_LABEL,
     VERSION_LABEL,
     Names,
     Revision,
@@ -118,20 +120,32 @@ def refusals(
                 f"({models.licence_url}): it is only for where it was baked"
             )
             continue
-        flavour = built.labels.get(FLAVOUR_LABEL) or "unknown"
-        if flavour != release.image.name:
-            found.append(f"{built.reference} is of the flavour {flavour}, not {release.image.name}")
         if not revision.dirty:
             found += _of_another_tree(built, revision, version)
-        if built.labels.get(PATCHES_LABEL, NO_PATCHES) == NO_PATCHES:
-            found.append(f"{built.reference} was built without our patches")
+        found += _of_another_build(built, release.image, images)
         if is_fallback(images, built.labels) and not allow_fallback_origins:
             found.append(_not_first(built))
-        if missing := _missing_architectures(release.image, images, built):
-            found.append(
-                f"{built.reference} has no code for the GPU architectures "
-                f"{', '.join(map(str, missing))}; build it without --cuda-arch"
-            )
+    return found
+
+
+def _of_another_build(built: Built, image: Image, images: Images) -> list[str]:
+    """Return how an image was built otherwise than one that is published."""
+    found = []
+    flavour = built.labels.get(FLAVOUR_LABEL) or "unknown"
+    if flavour != image.name:
+        found.append(f"{built.reference} is of the flavour {flavour}, not {image.name}")
+    if built.labels.get(PATCHES_LABEL, NO_PATCHES) == NO_PATCHES:
+        found.append(f"{built.reference} was built without our patches")
+    if built.labels.get(VARIANTS_LABEL, ALL_VARIANTS) != ALL_VARIANTS:
+        found.append(
+            f"{built.reference} has one variant of the CPU kernels only; build it without "
+            "--one-variant"
+        )
+    if missing := _missing_architectures(image, images, built):
+        found.append(
+            f"{built.reference} has no code for the GPU architectures "
+            f"{', '.join(map(str, missing))}; build it without --cuda-arch"
+        )
     return found
 
 

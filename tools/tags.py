@@ -27,6 +27,9 @@ VERSION_LABEL = f"{OCI}.version"
 SOURCE_ORIGIN_LABEL = f"{LABEL_PREFIX}.llama-cpp.origin"
 BASE_ORIGIN_LABEL = f"{LABEL_PREFIX}.base.origin"
 TOOLCHAIN_LABEL = f"{LABEL_PREFIX}.toolchain"
+#: Which variants of the CPU kernels are in an image; a published one has them all.
+VARIANTS_LABEL = f"{LABEL_PREFIX}.cpu-variants"
+ALL_VARIANTS = "all"
 #: The model that was baked into an image; such an image stays where it was made.
 MODEL_LABEL = f"{LABEL_PREFIX}.model"
 
@@ -213,13 +216,21 @@ def index_annotations(labels: Sequence[Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def local_name(images: Images, image: Image, other_platform: str | None = None) -> str:
+def local_name(
+    images: Images,
+    image: Image,
+    other_platform: str | None = None,
+    *,
+    one_variant: bool = False,
+) -> str:
     """Return the name that a local build gets, such as ``jina-embeddings-v5:cpu``.
 
-    One for another platform than the engine's own is named after its architecture too.
+    One for another platform than the engine's own is named after its architecture too, and one
+    with a single variant of the CPU kernels says so.
     """
     suffix = f"-{architecture(other_platform)}" if other_platform else ""
-    return f"{images.repository}:{image.name}{suffix}"
+    variant = "-one-variant" if one_variant else ""
+    return f"{images.repository}:{image.name}{suffix}{variant}"
 
 
 def architecture(platform: str) -> str:
@@ -242,6 +253,7 @@ def labels(
     patches: Sequence[str],
     toolchain: str,
     cuda: Cuda | None = None,
+    one_variant: bool = False,
 ) -> dict[str, str]:
     """Return every label of an image.
 
@@ -269,6 +281,7 @@ def labels(
         TOOLCHAIN_LABEL: toolchain,
         PATCHES_LABEL: ",".join(patches) or NO_PATCHES,
         FLAVOUR_LABEL: image.name,
+        VARIANTS_LABEL: "one" if one_variant else ALL_VARIANTS,
         **(_cuda_labels(cuda) if cuda else {}),
     }
 

@@ -209,9 +209,10 @@ def unread(image: str, names: set[str]) -> set[str]:
     """
     _, text = serve(image, "--help")
     files = "/app/llama-server /app/*.so $(find /usr/lib -name 'libgomp.so.*')"
-    found = shell(image, f"grep -aohE '(JINA|GOMP)_[A-Z_]+' {files} || true").split()
+    found = shell(image, f"grep -aohE '(JINA|GOMP|LLAMA_ARG)_[A-Z_]+' {files} || true").split()
     unknown = names - set(re.findall(r"\bLLAMA_[A-Z0-9_]+\b", text)) - set(found)
-    return {name for name in unknown if not (name.startswith("JINA_") and is_bare(image))}
+    ours = ("JINA_", "LLAMA_ARG_API_KEY_FILE")
+    return {name for name in unknown if not (name.startswith(ours) and is_bare(image))}
 
 
 def test_every_variable_that_compose_sets_is_one_the_server_knows(image: str) -> None:

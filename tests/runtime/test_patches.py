@@ -5,9 +5,11 @@ What they do with requests is in the contract.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +21,7 @@ from tests.contract.checks.inputs import SAME, token_array
 from tests.support.client import Client, Input, vectors
 from tests.support.containers import (
     base_url,
+    inspect,
     logs,
     started,
     wait_for_end,
@@ -119,6 +122,50 @@ def test_sides_have_the_key_and_the_prefix_of_all_routes(patched: str) -> None:
             for place, status in ((f"/here{path}", 200), (path, 404)):
                 answer = httpx.post(address + place, json=body, headers=key, trust_env=False)
                 assert answer.status_code == status
+
+
+KEYS = "LLAMA_ARG_API_KEY_FILE"
+
+
+def with_keys(folder: Path, text: str) -> list[str]:
+    """Options of a container on nano that has these keys in a file, as a Docker secret is one."""
+    folder.chmod(0o755)
+    (folder / "keys").write_bytes(text.encode())
+    volume = ["--volume", f"{folder}:/run/secrets:ro"]
+    return [*options("nano", **{KEYS: "/run/secrets/keys"}), *volume]
+
+
+def test_keys_come_from_a_file_and_are_not_in_docker_inspect(patched: str, tmp_path: Path) -> None:
+    text = "# of the search team\r\nfirst-secret\r\n\r\n  second-secret  \n"
+    with started(patched, options=with_keys(tmp_path, text)) as container:
+        wait_for_health(container, "healthy")
+        address = f"{base_url(container)}/v1/embeddings"
+        for key, status in (
+            ("first-secret", 200),
+            ("second-secret", 200),
+            ("# of the search team", 401),
+            ("", 401),
+        ):
+            headers = {"Authorization": f"Bearer {key}"}
+            answer = httpx.post(address, json={"input": "a"}, headers=headers, trust_env=False)
+            assert answer.status_code == status, key
+        assert "secret" not in json.dumps(inspect(container)["Config"]).replace("/run/secrets", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("# nothing but this\n", "has no key"), (None, "cannot read")]
+)
+def test_a_file_without_keys_ends_the_server(
+    patched: str, tmp_path: Path, text: str | None, said: str
+) -> None:
+    """It would be open to everybody."""
+    settings = with_keys(tmp_path, text or "")
+    if text is None:
+        (tmp_path / "keys").unlink()
+    with started(patched, options=settings) as container:
+        assert wait_for_end(container) == 1
+        assert f"{KEYS}: " in logs(container)
+        assert said in logs(container)
 
 
 @pytest.mark.parametrize("model", sorted(MODELS.models))

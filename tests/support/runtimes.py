@@ -22,8 +22,8 @@ RUNTIMES = ("container", "native", "sanitized")
 
 #: Settings of a server that leaves a GPU alone, whichever binary it is.
 CPU_ONLY = {"LLAMA_ARG_DEVICE": "none"}
-#: Its log says what went where.
-TALKATIVE = {"LLAMA_ARG_LOG_VERBOSITY": "4"}
+#: Its log says what went where. The second name is that of the fork's age.
+TALKATIVE = {"LLAMA_ARG_LOG_VERBOSITY": "4", "LLAMA_LOG_VERBOSITY": "4"}
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,13 @@ def test_every_model_has_its_default_quantisation_with_a_known_hash() -> None:
         assert file.bytes
 
 
+def test_mainline_by_git_is_what_the_source_distribution_carries() -> None:
+    mainline = next(each for each in IMAGES.llama_cpp if each.name == "mainline")
+    assert isinstance(mainline, GitOrigin)
+    assert not mainline.auto
+    assert (mainline.repository, mainline.commit) == (SDIST.repository, SDIST.commit)
+
+
 def test_first_origins_are_pinned_upstream_ones() -> None:
     images = load_images()
     assert images.llama_cpp[0].name == "fork"
@@ -91,9 +98,9 @@ def test_a_fault_in_the_models_names_the_file_and_the_key(
         (f'commit = "{FORK.commit}', 'commit = "9', "llama_cpp[0].commit"),
         ('kind = "git"', 'kind = "hg"', "llama_cpp[0].kind"),
         ('kind = "git"', 'kind = "git"\nauto = false', "llama_cpp"),
-        (f'name = "{SDIST.name}"', 'name = "fork"', "llama_cpp[1].name"),
+        (f'name = "{SDIST.name}"', 'name = "fork"', "llama_cpp[2].name"),
         (f'commit = "{SDIST.commit}', 'commit = "9', "llama_cpp[1].commit"),
-        (f'sha256 = "{SDIST.sha256}', 'sha256 = "832', "llama_cpp[1].sha256"),
+        (f'sha256 = "{SDIST.sha256}', 'sha256 = "832', "llama_cpp[2].sha256"),
         (f'digest = "{BASE.digest}', 'digest = "a292', "base[0].digest"),
         (f'digest = "{BASE.digest}"', "", "base[0].digest"),
         ('include = ["ca-certificates"]', "include = []", "base[1].include"),

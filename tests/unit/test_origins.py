@@ -17,6 +17,7 @@ import pytest
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
 from tools import bootstrap, registry_base
 from tools.bootstrap import bootstrap_failure, source_lines
+from tools.build_log import SourceFault
 from tools.cache import cache_dir
 from tools.catalog import (
     BootstrapOrigin,
@@ -29,7 +30,14 @@ from tools.catalog import (
 )
 from tools.errors import ToolError
 from tools.git_source import fetch_git, git_failure
-from tools.origins import Choice, add_origin_argument, choose, resolve_base, resolve_source
+from tools.origins import (
+    Choice,
+    add_origin_argument,
+    choose,
+    naming_origin,
+    resolve_base,
+    resolve_source,
+)
 from tools.registry_base import pull_failure
 from tools.sdist_source import (
     fetch_sdist,
@@ -41,6 +49,7 @@ from tools.sdist_source import (
 from tools.trees import unpack
 from tools.web import Refused, Unreachable
 
+IMAGES = load_images()
 AUTO = Choice()
 FIRST_ONLY = Choice(first_only=True)
 
@@ -71,7 +80,7 @@ def test_the_default_is_auto() -> None:
 
 def test_first_only_and_names_are_taken() -> None:
     assert choose(["first-only"]) == FIRST_ONLY
-    assert choose(["pypi-0.3.22", "debian-archive"]).names == ("pypi-0.3.22", "debian-archive")
+    assert choose(["pypi-0.3.21", "debian-archive"]).names == ("pypi-0.3.21", "debian-archive")
 
 
 def test_an_unknown_origin_is_refused_with_the_known_ones() -> None:
@@ -80,8 +89,8 @@ def test_an_unknown_origin_is_refused_with_the_known_ones() -> None:
 
 
 def test_two_origins_of_one_input_are_refused() -> None:
-    with pytest.raises(ToolError, match=r"fork and pypi-0\.3\.22 are origins of one"):
-        choose(["fork", "pypi-0.3.22"])
+    with pytest.raises(ToolError, match=r"fork and pypi-0\.3\.21 are origins of one"):
+        choose(["fork", "pypi-0.3.21"])
 
 
 def test_the_argument_may_be_repeated() -> None:
@@ -92,6 +101,30 @@ def test_the_argument_may_be_repeated() -> None:
         "fork",
         "registry",
     ]
+
+
+# ------------------------------------------------------------------ one that does not build
+
+
+def test_a_source_that_does_not_build_is_named_with_the_command_for_the_next() -> None:
+    fork, following = IMAGES.llama_cpp[:2]
+    with (
+        pytest.raises(SourceFault) as fault,
+        naming_origin(fork, "nox -s build -- cpu"),
+    ):
+        raise SourceFault("0001-x.patch does not apply")
+    assert str(fault.value).startswith("0001-x.patch does not apply\n")
+    for word in ("origin fork", fork.repository, fork.commit[:12]):
+        assert word in str(fault.value)
+    assert f"`nox -s build -- cpu --origin {following.name}`" in str(fault.value)
+
+
+def test_the_last_source_has_no_next_and_other_errors_are_left_as_they_are() -> None:
+    with pytest.raises(SourceFault) as fault, naming_origin(IMAGES.llama_cpp[-1], "build"):
+        raise SourceFault("it does not link")
+    assert "next origin" not in str(fault.value)
+    with pytest.raises(ToolError, match=r"^no disk$"), naming_origin(IMAGES.llama_cpp[0], "build"):
+        raise ToolError("no disk")
 
 
 # ------------------------------------------------------------------ git

@@ -219,14 +219,15 @@ def test_a_new_source_distribution_says_which_llama_cpp_it_holds(
     archive = put_release(server, "9.10.2")
     images, _ = facts.texts
     facts.refresh()
-    _, first, *held = load_images(facts.images).llama_cpp
+    _, mainline, first, *held = load_images(facts.images).llama_cpp
+    assert mainline.commit == NEW_COMMIT, "the same by git goes with it"
     assert isinstance(first, SdistOrigin)
     assert first.name == "pypi-9.10.2"
     assert first.version == "9.10.2"
     assert first.commit == NEW_COMMIT
     assert first.bytes == len(archive)
     assert first.sha256 == hashlib.sha256(archive).hexdigest()
-    assert held == list(load_images().llama_cpp[2:])
+    assert held == list(load_images().llama_cpp[3:])
     assert "# Mainline, as carried in the source distribution" in facts.texts[0]
     assert len(facts.texts[0].splitlines()) == len(images.splitlines())
     assert list((cache_dir() / "downloads").iterdir()) == []

@@ -18,6 +18,7 @@ from tools.tags import (
     PATCHES_LABEL,
     REVISION_LABEL,
     SOURCE_ORIGIN_LABEL,
+    VARIANTS_LABEL,
     VERSION_LABEL,
     Revision,
 )
@@ -60,6 +61,7 @@ def test_a_release_of_this_tree_from_first_origins_is_allowed() -> None:
         ({REVISION_LABEL: "f" * 40}, "was built from f"),
         ({VERSION_LABEL: "0.0.0-dev.0123456789ab"}, "is version 0.0.0-dev.0123456789ab, not 1.2.3"),
         ({PATCHES_LABEL: NO_PATCHES}, "without our patches"),
+        ({VARIANTS_LABEL: "one"}, "one variant of the CPU kernels"),
         ({FLAVOUR_LABEL: "cuda"}, "is of the flavour cuda, not cpu"),
         ({FLAVOUR_LABEL: ""}, "is of the flavour unknown, not cpu"),
         ({SOURCE_ORIGIN_LABEL: "pypi-0.3.36"}, "it is of pypi-0.3.36, registry"),
