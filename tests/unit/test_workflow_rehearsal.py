@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 import yaml
 
 import noxfile
+from tests.contract.checks.all import CHECKS
+from tests.support.rehearsal import ONLY_REAL, without_only_real
 from tests.support.workflow.actions import ACTIONS
 from tests.support.workflow.artifacts import Artifacts
 from tests.support.workflow.errors import NotKnownError, StepFailedError
@@ -455,6 +458,23 @@ def test_a_failure_anywhere_is_not_published(line: str, repository: Path, tmp_pa
     made = rehearsed(RELEASE, Recorder(fails=line), repository, tmp_path)
     assert FAILURE in results(made).values()
     assert results(made)["publish"] == SKIPPED
+
+
+def test_what_synthetic_weights_are_spared_are_checks_of_the_real_ones() -> None:
+    """A name that is no longer a check's is noticed."""
+    assert set(ONLY_REAL) <= {check.name for check in CHECKS}
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "tests/contract"]
+    ran = subprocess.run(
+        [*collect, "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        env={**os.environ, **without_only_real()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    spared = [name for name in ONLY_REAL if f"-Q8_0-{name}]" in ran.stdout]
+    assert spared == []
+    assert "-Q8_0-prefixes_help]" in ran.stdout
 
 
 def test_the_readme_says_what_only_github_can_do() -> None:
