@@ -78,6 +78,8 @@ def environment(folder: Path, hub_url: str) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)},
         "PATH": f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HF_ENDPOINT": hub_url,
+        # By itself virtualenv looks for newer packages in a process that outlives the job.
+        "VIRTUALENV_NO_PERIODIC_UPDATE": "1",
         # Proxies are for the outside world.
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
