@@ -20,7 +20,7 @@ from tests.support.containers import docker, inspect
 from tools.catalog import Model, load_models
 from tools.fetch import models_dir
 from tools.stack import booted
-from tools.synthetic import ensure_synthetic
+from tools.synthetic import Size, ensure_synthetic, synthetic_name
 
 #: Seconds for one request of 32768 tokens through 28 layers on two slow cores, with a margin.
 LONGEST_REQUEST = 7200.0
@@ -28,6 +28,8 @@ LONGEST_REQUEST = 7200.0
 #: Inputs of at least so many tokens, as many at once as the profile has slots.
 INPUT_TOKENS = 2000
 INPUTS = 16
+#: An input that both models work on as a whole: small's micro-batch.
+LOGITS_TOKENS = 512
 
 
 def context_bytes(file: Path) -> int:
@@ -73,6 +75,30 @@ def test_the_context_of_what_was_done_is_not_kept(image: str) -> None:
         grown = memory_bytes(running.container_id, "RssAnon") - before
     # Kept, it would be the context of both requests' tokens; half of that is no rounding.
     assert grown < INPUTS * INPUT_TOKENS * context_bytes(file)
+
+
+def grown_by_an_input(model: Model, size: Size, image: str) -> int:
+    """By how many bytes a server's own memory grows while it works on its first input."""
+    file = ensure_synthetic(models_dir(), model, size, "Q8_0")
+    with (
+        booted(model, file, image=image, synthetic=True) as running,
+        Client(running.base_url) as client,
+    ):
+        tokens = token_array(client, LOGITS_TOKENS)
+        before = memory_bytes(running.container_id, "RssAnon")
+        client.embed([tokens])
+        return memory_bytes(running.container_id, "RssAnon") - before
+
+
+@pytest.mark.parametrize("model", load_models().models.values(), ids=lambda model: model.name)
+def test_memory_does_not_grow_with_the_vocabulary(model: Model, patched: str) -> None:
+    """llama.cpp keeps room for a logit of every token of the vocabulary, for each of an input."""
+    tiny, wide = (grown_by_an_input(model, size, patched) for size in ("tiny", "wide"))
+    file = models_dir() / synthetic_name(model, "tiny", "Q8_0")
+    known = len(GGUFReader(file).fields["tokenizer.ggml.tokens"].data)
+    room = LOGITS_TOKENS * (model.shape.vocabulary - known) * 4
+    # What else differs between two boots is small beside half of that.
+    assert wide - tiny < room / 2
 
 
 @pytest.mark.slow
