@@ -22,7 +22,7 @@ _END = 25
 
 #: The lines of `docker buildx build --progress plain`: "#8 [source 2/4] RUN ...", and for what came
 #: of that step "#8 CACHED" or "#8 DONE 1.2s". What the step itself printed is "#8 0.35 TEXT".
-_BEGUN = re.compile(r"#(\d+) \[(?!internal)([^\]]+)\] (.+)")
+_BEGUN = re.compile(r"#(\d+) \[(?!internal|context)([^\]]+)\] (.+)")
 _ENDED = re.compile(r"#(\d+) (?:DONE (\d+\.\d+)s|(CACHED))")
 _PRINTED = re.compile(r"#(\d+) \d+\.\d+ (.+)")
 

@@ -99,6 +99,8 @@ def stand_in(tmp_path: Path) -> Images:
     age = next(each for each in IMAGES.llama_cpp if each.name == AGE)
     assert isinstance(age, SdistOrigin)
     tree = copytree(fetch_sdist(age), tmp_path / "fork", symlinks=True)
+    # The archive was made of a checkout; this file points to a folder that it does not hold.
+    (tree / ".git").unlink(missing_ok=True)
     with (tree / "tools" / "server" / "server-common.cpp").open("a") as file:
         file.write(CALLS)
     git(tree, "init", "--quiet", "--initial-branch", "made-here")
