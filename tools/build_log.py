@@ -29,7 +29,7 @@ _PRINTED = re.compile(r"#(\d+) \d+\.\d+ (.+)")
 #: What BuildKit puts before a line of a step.
 _PREFIX = re.compile(r"^(?:#\d+ )?\d+\.\d+ ")
 
-_PATCH = re.compile(r"images/patches/\S+\.patch does not apply to this llama\.cpp")
+_PATCH = re.compile(r"images/patches/[\w.-]+\.patch does not apply to this llama\.cpp")
 _UNDEFINED = re.compile(r"undefined reference to [`'](.+?)'")
 _COMPILER = re.compile(r"\S+:\d+(?::\d+)?: (?:fatal )?error: .+|CMake Error.*")
 

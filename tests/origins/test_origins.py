@@ -2,7 +2,7 @@
 
 One variant of the CPU kernels is compiled, so that all of them together take minutes. The fork
 cannot be reached from everywhere. Its stand-in is the release that it is based on, together with
-what the fork's server calls (tools/server/server-common.cpp of github.com/jina-ai/llama.cpp).
+what the fork calls in tools/mtmd and tools/server (github.com/jina-ai/llama.cpp).
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ pytestmark = [
 IMAGES = load_images()
 #: The age of the fork's pinned commit.
 AGE = "pypi-0.3.21"
-#: What the fork's server has and mainline's has not, as far as compiling and linking go.
+#: What two files of the fork have and mainline's have not, as far as compiling and linking go.
+CALLERS = ("server/server-common.cpp", "mtmd/mtmd-helper.cpp")
 CALLS = """
 #include "../../src/llama-model.h"
-float first_number_of_the_embedding_table(const llama_model * model) {
+float first_number_of_the_embedding_table_PLACE(const llama_model * model) {
     return ggml_get_f32_1d(model->get_tensor("token_embd.weight"), 0);
 }
 """
@@ -101,8 +102,9 @@ def stand_in(tmp_path: Path) -> Images:
     tree = copytree(fetch_sdist(age), tmp_path / "fork", symlinks=True)
     # The archive was made of a checkout; this file points to a folder that it does not hold.
     (tree / ".git").unlink(missing_ok=True)
-    with (tree / "tools" / "server" / "server-common.cpp").open("a") as file:
-        file.write(CALLS)
+    for place in CALLERS:
+        with (tree / "tools" / place).open("a") as file:
+            file.write(CALLS.replace("PLACE", Path(place).parent.name))
     git(tree, "init", "--quiet", "--initial-branch", "made-here")
     git(tree, "add", "--all", "--force")
     git(tree, "commit", "--quiet", "--message", "the fork's stand-in")
@@ -110,7 +112,7 @@ def stand_in(tmp_path: Path) -> Images:
     return replace(IMAGES, llama_cpp=(fork, *IMAGES.llama_cpp[1:]))
 
 
-def test_a_server_that_calls_into_the_cpu_backend_links_and_is_right(
+def test_a_source_that_calls_into_the_cpu_backend_links_and_is_right(
     stand_in: Images, tag: str
 ) -> None:
     """As the fork's does; no backend is linked, all are loaded when the server starts."""
