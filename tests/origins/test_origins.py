@@ -7,6 +7,7 @@ what the fork calls in tools/mtmd and tools/server (github.com/jina-ai/llama.cpp
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,12 +16,12 @@ from shutil import copytree
 
 import pytest
 
-from tests.support.containers import label
+from tests.support.containers import docker, label
 from tests.support.judge import judge
 from tests.support.requirements import need
 from tools.build import build_image, patch_names
 from tools.build_log import SourceFault
-from tools.catalog import GitOrigin, Images, SdistOrigin, SourceOrigin, load_images
+from tools.catalog import ROOT, GitOrigin, Images, SdistOrigin, SourceOrigin, load_images
 from tools.docker_client import run_docker
 from tools.git_source import fetch_git
 from tools.origins import Choice
@@ -38,6 +39,7 @@ pytestmark = [
 IMAGES = load_images()
 #: The age of the fork's pinned commit.
 AGE = "pypi-0.3.21"
+OF_THE_FORKS_AGE = {"fork", AGE, "pypi-0.3.18"}
 #: What two files of the fork have and mainline's have not, as far as compiling and linking go.
 CALLERS = ("server/server-common.cpp", "mtmd/mtmd-helper.cpp")
 CALLS = """
@@ -84,7 +86,21 @@ def test_an_origin_builds_boots_and_is_right(
     image = build(IMAGES, origin, tag)
     assert label(image, SOURCE_ORIGIN_LABEL) == origin.name
     assert label(image, VARIANTS_LABEL) == "one"
+    assert settings_known(image) == (set() if origin.name in OF_THE_FORKS_AGE else newer_settings())
     judge_both_models(image)
+
+
+def newer_settings() -> set[str]:
+    """What docs/origins.md says that servers of the fork's age lack."""
+    page = (ROOT / "docs" / "origins.md").read_text()
+    (lacking,) = re.findall(r"## What the fork's age lacks\n(.*?)\n## ", page, re.DOTALL)
+    return set(re.findall(r"`(LLAMA_ARG_\w+)`", lacking)) - {"LLAMA_ARG_API_KEY_FILE"}
+
+
+def settings_known(image: str) -> set[str]:
+    """Those of them that the server's own help has."""
+    said = docker("run", "--rm", image, "--help")
+    return {name for name in newer_settings() if re.search(rf"\b{name}\b", said)}
 
 
 def git(folder: Path, *arguments: str) -> str:
