@@ -22,7 +22,7 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 #: What it says before the words of something that did answer, which may be any.
-_ANSWERED = re.compile(r"^(?:unknown|denied|unauthorized): |malformed HTTP response")
+_ANSWERED = re.compile(r"^(?:unknown|denied|unauthorized): |malformed HTTP ")
 #: Of a whole page that answers instead of a registry, this many characters are shown.
 _SHOWN = 300
 

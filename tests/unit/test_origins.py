@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
+from tests.support.git_server import git
 from tools import bootstrap, registry_base
 from tools.bootstrap import bootstrap_failure, source_lines
 from tools.cache import cache_dir
@@ -95,14 +96,6 @@ def test_the_argument_may_be_repeated() -> None:
 
 
 # ------------------------------------------------------------------ git
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    command = ["git", *identity, *arguments]
-    return subprocess.run(
-        command, cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 @pytest.fixture
@@ -586,7 +579,9 @@ def test_what_the_engine_says_when_no_registry_answers(said: str) -> None:
         "Error response from daemon: error unmarshalling content: invalid character '<' looking "
         "for beginning of value",
         'Error response from daemon: Get "http://127.0.0.1:9/v2/": net/http: HTTP/1.x transport '
-        'connection broken: malformed HTTP response "220 connection refused"',
+        'connection broken: malformed HTTP response "220-connection-refused"',
+        'Error response from daemon: Get "http://127.0.0.1:9/v2/": net/http: HTTP/1.x transport '
+        'connection broken: malformed HTTP status code "503 OK"',
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon "
         "running?",
         "",

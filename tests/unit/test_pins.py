@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pytest
 from huggingface_hub import constants
 
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
+from tests.support.git_server import git
 from tests.support.origins import first_of
 from tools.cache import cache_dir
 from tools.catalog import (
@@ -42,13 +42,6 @@ MANIFEST_DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
 NEW_REVISION = "7" * 40
 NEW_COMMIT = "8" * 40
 JSON = {"Content-Type": "application/vnd.pypi.simple.v1+json"}
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    return subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 @pytest.fixture
