@@ -16,6 +16,13 @@ nox.options.default_venv_backend = "none"
 PROJECT = Path(__file__).parent / "pyproject.toml"
 ENVIRONMENT = Path(__file__).parent / ".nox" / "environment"
 WORKFLOWS = Path(__file__).parent / ".github" / "workflows"
+#: In the environment: what it was made of.
+STAMP = "pyproject.sha256"
+
+
+def stamp() -> str:
+    """Return what an environment made now, by this Python, would be made of."""
+    return hashlib.sha256(PROJECT.read_bytes() + sys.version.encode()).hexdigest()
 
 
 def python(session: nox.Session) -> str:
@@ -26,9 +33,8 @@ def python(session: nox.Session) -> str:
     """
     windows = sys.platform == "win32"
     interpreter = ENVIRONMENT / ("Scripts/python.exe" if windows else "bin/python")
-    stamp = ENVIRONMENT / "pyproject.sha256"
-    wanted = hashlib.sha256(PROJECT.read_bytes() + sys.version.encode()).hexdigest()
-    if not stamp.is_file() or stamp.read_text() != wanted:
+    made_of = ENVIRONMENT / STAMP
+    if not made_of.is_file() or made_of.read_text() != stamp():
         session.log("installing the project's packages into .nox/environment")
         # virtualenv comes with nox; Debian's own venv module lacks pip.
         session.run(sys.executable, "-m", "virtualenv", "-q", "--clear", str(ENVIRONMENT))
@@ -39,7 +45,7 @@ def python(session: nox.Session) -> str:
             *packages["project"]["dependencies"],
             *nox.project.dependency_groups(packages, "dev"),
         )
-        stamp.write_text(wanted)
+        made_of.write_text(stamp())
     return str(interpreter)
 
 

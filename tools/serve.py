@@ -1,4 +1,8 @@
-"""Serve a real model, and stop serving: `nox -s up -- nano`, `... --gpu`, `nox -s down`."""
+"""Serve a real model, and stop serving: `nox -s up -- nano`, `... --gpu`, `nox -s down`.
+
+Compose itself names the project, as for whoever uses it without these verbs: COMPOSE_PROJECT_NAME,
+else compose.yaml's own.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from tools.engine import ensure_engine, probe
 from tools.errors import ToolError, run_verb
 from tools.fetch import fetch_model
 from tools.origins import add_origin_argument, choose
-from tools.stack import PROJECT, down, model_environment, up
+from tools.stack import down, model_environment, up
 
 
 def serve_up(arguments: Sequence[str]) -> None:
@@ -36,7 +40,7 @@ def serve_up(arguments: Sequence[str]) -> None:
     flavour = images.images["cuda" if options.gpu else "cpu"]
     name = os.environ.get("JINA_IMAGE") or build_image(images, flavour, choose(options.origin))
     files = [COMPOSE_FILE, CUDA_COMPOSE_FILE] if options.gpu else [COMPOSE_FILE]
-    client = docker_client(project=PROJECT, profile=model.name, compose_files=files)
+    client = docker_client(profile=model.name, compose_files=files)
     say(f"starting {model.name} ({file.name})")
     environment = {
         **os.environ,
@@ -64,7 +68,7 @@ def serve_down(arguments: Sequence[str]) -> None:
     if probe().server is None:
         say("no Docker Engine answers, so no server of ours is running")
         return
-    down(docker_client(project=PROJECT))
+    down(docker_client())
     say("stopped")
 
 

@@ -19,7 +19,7 @@ from tools.catalog import Model
 from tools.docker_client import COMPOSE_FILE, docker_client, run_docker
 from tools.errors import ToolError
 
-#: The project that `nox -s up` and plain `docker compose` share (compose.yaml's name).
+#: What the projects of :func:`booted` begin with; compose.yaml's name, which `nox -s up` has.
 PROJECT = "jina-embeddings-v5"
 CONTAINER_PORT = 8080
 

@@ -12,7 +12,7 @@ from tools import serve
 from tools.catalog import Image, Model
 from tools.docker_client import COMPOSE_FILE, CUDA_COMPOSE_FILE
 from tools.errors import ToolError
-from tools.stack import PROJECT, Running
+from tools.stack import Running
 
 
 class Tools:
@@ -73,7 +73,7 @@ def test_the_image_and_the_compose_files_belong_together(
     serve.main(["up", "nano", *options])
     assert tools.done == ["model", "engine", "build", "up"]
     assert tools.environment["JINA_IMAGE"] == image
-    assert tools.client == {"project": PROJECT, "profile": "nano", "compose_files": files}
+    assert tools.client == {"profile": "nano", "compose_files": files}
 
 
 def test_an_image_of_the_persons_own_is_not_built_but_needs_an_engine(
@@ -99,4 +99,4 @@ def test_down_removes_the_project_whatever_it_was_made_of(
     monkeypatch.setattr(serve, "probe", lambda: type("Answer", (), {"server": "26.1"}))
     serve.main(["down"])
     assert tools.done == ["down"]
-    assert tools.client == {"project": PROJECT}
+    assert tools.client == {}
