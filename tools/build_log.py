@@ -22,14 +22,14 @@ _END = 25
 
 #: The lines of `docker buildx build --progress plain`: "#8 [source 2/4] RUN ...", and for what came
 #: of that step "#8 CACHED" or "#8 DONE 1.2s". What the step itself printed is "#8 0.35 TEXT".
-_BEGUN = re.compile(r"#(\d+) \[(?!internal)([^\]]+)\] (.+)")
+_BEGUN = re.compile(r"#(\d+) \[(?!internal|context)([^\]]+)\] (.+)")
 _ENDED = re.compile(r"#(\d+) (?:DONE (\d+\.\d+)s|(CACHED))")
 _PRINTED = re.compile(r"#(\d+) \d+\.\d+ (.+)")
 
 #: What BuildKit puts before a line of a step.
 _PREFIX = re.compile(r"^(?:#\d+ )?\d+\.\d+ ")
 
-_PATCH = re.compile(r"images/patches/\S+\.patch does not apply to this llama\.cpp")
+_PATCH = re.compile(r"images/patches/[\w.-]+\.patch does not apply to this llama\.cpp")
 _UNDEFINED = re.compile(r"undefined reference to [`'](.+?)'")
 _COMPILER = re.compile(r"\S+:\d+(?::\d+)?: (?:fatal )?error: .+|CMake Error.*")
 

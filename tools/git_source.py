@@ -30,6 +30,10 @@ _NO_ANSWER = re.compile(
     r"|hung up unexpectedly|RPC failed|returned error: (?:408|429|5\d\d)",
     re.IGNORECASE,
 )
+#: What git says when something did answer, whatever else it says then: a refusal, or no git.
+_ANSWERED = re.compile(
+    r"returned error: 4(?!08|29)\d\d|Received HTTP/0\.9|bad line length|is this a git repository"
+)
 #: Variables by which a surrounding git command (a hook) would point ours at another repository.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
 
@@ -105,16 +109,19 @@ def _git(origin: GitOrigin, folder: Path, timeout: float, *arguments: str) -> Re
 
 def git_failure(stderr: str, origin: GitOrigin) -> ToolError:
     """Turn what git said into the exception that it means."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    # What the server says itself may hold any word.
+    lines = [line for line in map(str.strip, stderr.splitlines()) if line]
+    lines = [line for line in lines if not line.startswith("remote: ")]
     host = _host(origin.repository)
-    for line in lines:
-        # fatal: unable to access 'ADDRESS': REASON. The address may hold any word.
-        reason = re.sub(r"^fatal: |unable to access '\S+': |'\S+:\S+'", "", line)
+    answered = [line for line in lines if _ANSWERED.search(line)]
+    for line in [] if answered else lines:
+        # fatal: unable to access 'ADDRESS': REASON. The address may hold any word, too.
+        reason = re.sub(r"^fatal: |unable to access '\S+': |'\S+:\S+'|\S+://\S+", "", line)
         if _NO_ANSWER.search(reason):
             return Unreachable(reason if host in reason else f"{host}: {reason}")
+    said = (answered or lines or ["git failed without a word"])[-1]
     return ToolError(
-        f"{origin.repository} does not give commit {origin.commit} (branch {origin.branch}): "
-        f"{lines[-1] if lines else 'git failed without a word'}"
+        f"{origin.repository} does not give commit {origin.commit} (branch {origin.branch}): {said}"
     )
 
 

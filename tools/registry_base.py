@@ -21,6 +21,10 @@ _NO_ANSWER = re.compile(
     r"|toomanyrequests|(?:408|429|50[0234]) [A-Z]",
     re.IGNORECASE,
 )
+#: What it says before the words of something that did answer, which may be any.
+_ANSWERED = re.compile(r"^(?:unknown|denied|unauthorized): |malformed HTTP ")
+#: Of a whole page that answers instead of a registry, this many characters are shown.
+_SHOWN = 300
 
 
 def pull_base(origin: ImageOrigin, platform: str) -> str:
@@ -43,9 +47,11 @@ def pull_base(origin: ImageOrigin, platform: str) -> str:
 
 def pull_failure(stderr: str, origin: ImageOrigin) -> ToolError:
     """Turn what `docker pull` said into the exception that it means."""
-    said = stderr.strip().removeprefix("Error response from daemon: ") or "no reason given"
+    said = " ".join(stderr.split()).removeprefix("Error response from daemon: ")
+    said = said or "no reason given"
     if "docker daemon" in said:
         return ToolError(f"no Docker Engine answers; run `nox -s engine` ({said})")
-    if _NO_ANSWER.search(said):
+    if _NO_ANSWER.search(said) and not _ANSWERED.search(said):
         return Unreachable(said)
-    return ToolError(f"cannot pull {origin.pinned}: {said}")
+    shown = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}..."
+    return ToolError(f"cannot pull {origin.pinned}: {shown}")

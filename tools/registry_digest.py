@@ -6,38 +6,31 @@ described in https://distribution.github.io/distribution/spec/auth/token/.
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 import httpx
 
 from tools.errors import ToolError
+from tools.oci import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, digest_of
 from tools.web import Refused, client, get
 
 #: What docker means by a reference without a host (github.com/distribution/reference).
 _DOCKER_HUB = "registry-1.docker.io"
 #: An index of platforms where there is one, else the manifest of the only platform.
-_ACCEPT = ", ".join(
-    [
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    ]
-)
+_FORMS = (INDEX, DOCKER_INDEX, MANIFEST, DOCKER_MANIFEST)
 
 
 def newest_digest(reference: str) -> str:
     """Return the digest that a reference such as ``debian:trixie-slim`` names now.
 
     Asks without an account, with a token where the registry wants one. Raises Unreachable,
-    Refused, or ToolError for a token that cannot be had.
+    Refused, or ToolError for a token that cannot be had and for what is no manifest.
     """
     registry, repository, tag = _parts(reference)
     # docker, too, takes a registry on this machine for one without TLS.
     scheme = "http" if registry.startswith("127.0.0.1") else "https"
     url = f"{scheme}://{registry}/v2/{repository}/manifests/{tag}"
-    headers = {"Accept": _ACCEPT}
+    headers = {"Accept": ", ".join(_FORMS)}
     with client() as http:
         try:
             manifest = get(http, url, headers)
@@ -46,7 +39,13 @@ def newest_digest(reference: str) -> str:
                 raise
             token = _anonymous_token(http, refused.challenge, registry)
             manifest = get(http, url, {**headers, "Authorization": f"Bearer {token}"})
-    return f"sha256:{hashlib.sha256(manifest.content).hexdigest()}"
+    form = manifest.headers.get("Content-Type", "").partition(";")[0]
+    if form not in _FORMS:
+        raise ToolError(
+            f"{registry} is no registry: it answers with {form or 'something unnamed'} where the "
+            f"manifest of {repository}:{tag} should be"
+        )
+    return digest_of(manifest.content)
 
 
 def _parts(reference: str) -> tuple[str, str, str]:

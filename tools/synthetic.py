@@ -49,7 +49,7 @@ from tools.corpus import CORPUS_FILE, load_corpus
 from tools.errors import ToolError
 
 Array = NDArray[np.float32]
-Size = Literal["tiny", "full"]
+Size = Literal["tiny", "wide", "full"]
 Quantisation = Literal["F16", "Q8_0"]
 QUANTISATIONS: tuple[Quantisation, ...] = ("Q8_0", "F16")
 Progress = Callable[[int, int], None]
@@ -244,7 +244,8 @@ def write_model(
     """Write synthetic weights of ``model`` to ``path``, replacing what is there at the very end.
 
     ``tiny`` keeps the true width, head size and rotary base and shrinks layers, feed-forward,
-    vocabulary and, for qwen3, the number of heads; ``full`` is the true shape.
+    vocabulary and, for qwen3, the number of heads; ``wide`` has the true vocabulary and is tiny
+    otherwise; ``full`` is the true shape.
     ``on_progress(done, total)`` is called with bytes. On any failure, Ctrl-C included, nothing is
     left behind. Raises ToolError where the file cannot be written.
     """
@@ -374,7 +375,7 @@ def _words() -> list[str]:
 
 
 def _vocabulary(recipe: _Recipe) -> _Vocabulary:
-    """Make a byte-level BPE vocabulary; in ``full`` size filled up with tokens no text contains.
+    """Make a byte-level BPE vocabulary, filled up with tokens no text contains unless ``tiny``.
 
     A word is merged from its left end, character by character, so each of its beginnings is a
     token too. Merges of words that begin with a letter come last: they alone could also apply
@@ -386,7 +387,7 @@ def _vocabulary(recipe: _Recipe) -> _Vocabulary:
     texts = _byte_alphabet() + merged
     specials = [recipe.family.bos, recipe.family.eos]
     spare = recipe.model.shape.vocabulary - len(texts) - len(specials)
-    filler = [f"<filler {number}>" for number in range(spare)] if recipe.size == "full" else []
+    filler = [f"<filler {number}>" for number in range(spare)] if recipe.size != "tiny" else []
     tokens = [*texts, *filler, *specials]
 
     keys, rarity = _meanings([*texts, *filler], words)

@@ -25,6 +25,8 @@ _TIMEOUT = httpx.Timeout(30, connect=5)
 PAUSES = (1.0, 2.0, 4.0)
 #: Answers that say "not now" rather than "no".
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
+#: What h11, by which httpx reads, says of an answer that does not begin as one of HTTP does.
+_NO_HTTP = "illegal status line"
 
 
 class Unreachable(ToolError):  # noqa: N818 - named for what happened, as a person reads it
@@ -102,7 +104,10 @@ def check_status(response: httpx.Response) -> None:
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn httpx's exceptions into ours: no contact is Unreachable, a cut-off is Interrupted."""
+    """Turn httpx's exceptions into ours.
+
+    No contact is Unreachable, a cut-off is Interrupted, and an answer of no use is a ToolError.
+    """
     try:
         yield
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
@@ -110,6 +115,12 @@ def translated(url: str) -> Iterator[None]:
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         raise Unreachable(_reason(error)) from None
     except httpx.TransportError as error:
+        if isinstance(error, httpx.RemoteProtocolError) and _NO_HTTP in str(error):
+            host = host_of(str(error.request.url))
+            raise ToolError(
+                f"{host} answers with something that is no HTTP; check the address, and the "
+                "proxies in between"
+            ) from None
         raise Interrupted(_reason(error)) from None
 
 

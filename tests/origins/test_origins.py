@@ -2,11 +2,12 @@
 
 One variant of the CPU kernels is compiled, so that all of them together take minutes. The fork
 cannot be reached from everywhere. Its stand-in is the release that it is based on, together with
-what the fork's server calls (tools/server/server-common.cpp of github.com/jina-ai/llama.cpp).
+what the fork calls in tools/mtmd and tools/server (github.com/jina-ai/llama.cpp).
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,12 +16,12 @@ from shutil import copytree
 
 import pytest
 
-from tests.support.containers import label
+from tests.support.containers import docker, label
 from tests.support.judge import judge
 from tests.support.requirements import need
 from tools.build import build_image, patch_names
 from tools.build_log import SourceFault
-from tools.catalog import GitOrigin, Images, SdistOrigin, SourceOrigin, load_images
+from tools.catalog import ROOT, GitOrigin, Images, SdistOrigin, SourceOrigin, load_images
 from tools.docker_client import run_docker
 from tools.git_source import fetch_git
 from tools.origins import Choice
@@ -38,10 +39,12 @@ pytestmark = [
 IMAGES = load_images()
 #: The age of the fork's pinned commit.
 AGE = "pypi-0.3.21"
-#: What the fork's server has and mainline's has not, as far as compiling and linking go.
+OF_THE_FORKS_AGE = {"fork", AGE, "pypi-0.3.18"}
+#: What two files of the fork have and mainline's have not, as far as compiling and linking go.
+CALLERS = ("server/server-common.cpp", "mtmd/mtmd-helper.cpp")
 CALLS = """
 #include "../../src/llama-model.h"
-float first_number_of_the_embedding_table(const llama_model * model) {
+float first_number_of_the_embedding_table_PLACE(const llama_model * model) {
     return ggml_get_f32_1d(model->get_tensor("token_embd.weight"), 0);
 }
 """
@@ -83,7 +86,21 @@ def test_an_origin_builds_boots_and_is_right(
     image = build(IMAGES, origin, tag)
     assert label(image, SOURCE_ORIGIN_LABEL) == origin.name
     assert label(image, VARIANTS_LABEL) == "one"
+    assert settings_known(image) == (set() if origin.name in OF_THE_FORKS_AGE else newer_settings())
     judge_both_models(image)
+
+
+def newer_settings() -> set[str]:
+    """What docs/origins.md says that servers of the fork's age lack."""
+    page = (ROOT / "docs" / "origins.md").read_text()
+    (lacking,) = re.findall(r"## What the fork's age lacks\n(.*?)\n## ", page, re.DOTALL)
+    return set(re.findall(r"`(LLAMA_ARG_\w+)`", lacking)) - {"LLAMA_ARG_API_KEY_FILE"}
+
+
+def settings_known(image: str) -> set[str]:
+    """Those of them that the server's own help has."""
+    said = docker("run", "--rm", image, "--help")
+    return {name for name in newer_settings() if re.search(rf"\b{name}\b", said)}
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -99,8 +116,11 @@ def stand_in(tmp_path: Path) -> Images:
     age = next(each for each in IMAGES.llama_cpp if each.name == AGE)
     assert isinstance(age, SdistOrigin)
     tree = copytree(fetch_sdist(age), tmp_path / "fork", symlinks=True)
-    with (tree / "tools" / "server" / "server-common.cpp").open("a") as file:
-        file.write(CALLS)
+    # The archive was made of a checkout; this file points to a folder that it does not hold.
+    (tree / ".git").unlink(missing_ok=True)
+    for place in CALLERS:
+        with (tree / "tools" / place).open("a") as file:
+            file.write(CALLS.replace("PLACE", Path(place).parent.name))
     git(tree, "init", "--quiet", "--initial-branch", "made-here")
     git(tree, "add", "--all", "--force")
     git(tree, "commit", "--quiet", "--message", "the fork's stand-in")
@@ -108,7 +128,7 @@ def stand_in(tmp_path: Path) -> Images:
     return replace(IMAGES, llama_cpp=(fork, *IMAGES.llama_cpp[1:]))
 
 
-def test_a_server_that_calls_into_the_cpu_backend_links_and_is_right(
+def test_a_source_that_calls_into_the_cpu_backend_links_and_is_right(
     stand_in: Images, tag: str
 ) -> None:
     """As the fork's does; no backend is linked, all are loaded when the server starts."""

@@ -51,12 +51,13 @@ class FirstOrigins:
 def first_origins(folder: Path, registry_program: Path) -> Iterator[FirstOrigins]:
     """Serve llama.cpp's source, the base and the models from where they come first.
 
-    The source is that of the catalogue's first source distribution, the base is bootstrapped, and
-    the models are synthetic under the real names; of NVIDIA's images there are tiny stand-ins.
+    The source is that of the source distribution that takes its place by default, the base is
+    bootstrapped, and the models are synthetic under the real names; of NVIDIA's images there are
+    tiny stand-ins.
     Raises ToolError where the source or the base cannot be had.
     """
     images = load_images()
-    sdist = first_of(SdistOrigin, images.llama_cpp)
+    sdist = first_of(SdistOrigin, (each for each in images.llama_cpp if each.auto))
     tree = fetch_sdist(sdist)
     platform = engine_platform()
     base = bootstrap_base(first_of(BootstrapOrigin, images.base), platform)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,20 +34,32 @@ def commit_tree(tree: Path, repository: Path, branch: str) -> str:
     git(repository, "init", "--quiet", "--bare", "--initial-branch", branch)
     # As on GitHub, any commit may be asked for, not only the tips of branches.
     git(repository, "config", "uploadpack.allowAnySHA1InWant", "true")
+    # Nobody has to wait, on a busy machine, while what loopback need not save is compressed.
+    git(repository, "config", "core.compression", "0")
+    git(repository, "config", "pack.window", "0")
     inside = (f"--git-dir={repository}", f"--work-tree={tree}")
     # Also what the tree's own .gitignore would leave out.
     git(tree, *inside, "add", "--all", "--force")
     git(tree, *inside, "commit", "--quiet", "--message", "llama.cpp")
+    git(repository, "repack", "-a", "-d", "--quiet")
     return git(repository, "rev-parse", branch)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: GitServer
 
-    def _pass_on(self) -> None:
+    def _answer(self) -> None:
+        body = self._body()
+        if self.command == "POST" and self.server.broken:
+            self._send(self.server.broken, {"Content-Type": "text/html"}, b"<html></html>\n")
+        else:
+            self._pass_on(body)
+
+    do_GET = do_POST = _answer  # noqa: N815
+
+    def _pass_on(self, body: bytes) -> None:
         """Let `git http-backend` answer, as git-http-backend(1) has it: a CGI program."""
         path, _, query = self.path.partition("?")
-        body = self._body()
         environment = {
             **os.environ,
             "GIT_PROJECT_ROOT": str(self.server.folder),
@@ -60,19 +72,26 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": str(len(body)),
         }
+        # It exits with an error also where it has said one to the client.
         done = subprocess.run(
-            ["git", "http-backend"], input=body, env=environment, capture_output=True, check=True
+            ["git", "http-backend"],
+            input=body,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
         )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-        self.send_response_only(int(headers.pop("Status", "200 OK").split()[0]))
+        self._send(int(headers.pop("Status", "200 OK").split()[0]), headers, content)
+
+    def _send(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        self.send_response_only(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-    do_GET = do_POST = _pass_on  # noqa: N815
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
@@ -96,6 +115,8 @@ class GitServer(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
+        #: The status of a page that answers everything after the beginning; 0: all is right.
+        self.broken = 0
 
     @property
     def url(self) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import re
 import secrets
 import shutil
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,6 @@ from typing import Any
 import tomlkit
 
 import noxfile
-from tests.support.file_server import closed_port
 from tests.support.git_server import git
 from tools.catalog import ROOT, GitOrigin, ImageOrigin
 from tools.docker_client import docker_client, run_docker
@@ -40,16 +42,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Ran:
-    """How a verb ended, and what it said."""
+    """How a verb ended, and what it said: nox puts both of its streams into one."""
 
     code: int
-    out: str
-    err: str
-
-    @property
-    def said(self) -> str:
-        """All of it, for a test to search and for an assertion's message."""
-        return f"{self.out}\n{self.err}\nexit code {self.code}"
+    said: str
 
     @property
     def loud(self) -> list[str]:
@@ -59,9 +55,9 @@ class Ran:
     @property
     def error(self) -> str:
         """What the verb says of its failure, which may have several lines; empty without any."""
-        _, found, rest = self.err.partition("error: ")
         # nox has the last word.
-        return rest.partition("\nnox > ")[0].strip() if found else ""
+        found = re.search(r"^error: (.*?)\n+nox > ", self.said, re.MULTILINE | re.DOTALL)
+        return found[1].strip() if found else ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class Scratch:
         """Run any command in the clone as :meth:`nox` does."""
         environment = {**self.variables, **variables}
         result = run_bounded(command, timeout=timeout, environment=environment, folder=self.folder)
-        return Ran(result.code, result.stdout, result.stderr)
+        return Ran(result.code, f"{result.stdout}\n{result.stderr}")
 
     def write(self, facts: Facts) -> None:
         """Let the fact files say ``facts``; nothing is committed."""
@@ -123,10 +119,12 @@ def scratch_clone(folder: Path, facts: Facts, hub_url: str) -> Iterator[Scratch]
     try:
         yield scratch
     finally:
-        down(docker_client(project=name))
-        listed = run_docker(["image", "ls", "--format", "{{.Tag}}", name], timeout=60)
-        local = [f"{name}:{tag}" for tag in listed.stdout.split()]
-        run_docker(["image", "rm", "--no-prune", *local, facts.base.pinned], timeout=60)
+        try:
+            down(docker_client(project=name))
+        finally:
+            listed = run_docker(["image", "ls", "--format", "{{.Tag}}", name], timeout=60)
+            local = [f"{name}:{tag}" for tag in listed.stdout.split()]
+            run_docker(["image", "rm", "--no-prune", *local, facts.base.pinned], timeout=60)
 
 
 def _clone(folder: Path) -> None:
@@ -152,6 +150,18 @@ def _link_environment(clone: Path) -> None:
         link.symlink_to(sys.prefix)
 
 
+def _free_port() -> int:
+    """Return a port on which nobody listens, and which no other program gets by chance.
+
+    It is below those that the kernel gives to who asks for any.
+    """
+    while True:
+        port = random.randrange(20000, 30000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 def _variables(folder: Path, name: str, hub_url: str) -> dict[str, str]:
     kept = {
         key: value for key, value in clean_environment().items() if not key.startswith(_SETTINGS)
@@ -159,7 +169,7 @@ def _variables(folder: Path, name: str, hub_url: str) -> dict[str, str]:
     return {
         **kept,
         "JINA_CACHE_DIR": str(folder / "cache"),
-        "JINA_PORT": str(closed_port()),
+        "JINA_PORT": str(_free_port()),
         "COMPOSE_PROJECT_NAME": name,
         "HF_ENDPOINT": hub_url,
         "HF_HOME": str(folder / "huggingface"),

@@ -22,6 +22,8 @@ LINKER = """\
 #15 463.1 server-common.cpp:(.text+0xa0): undefined reference to `another(int)'
 #15 463.1 collect2: error: ld returned 1 exit status
 ------
+ > [source 4/4] RUN for patch in ${PATCHES}; do ... ||  \
+    { echo "images/patches/${patch}.patch does not apply to this llama.cpp" >&2; exit 1; }; done
  > [build 3/4] RUN cmake:
 463.1 server-common.cpp:(.text+0x90): undefined reference to `ggml_get_f32_1d'
 """

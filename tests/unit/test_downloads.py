@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.bad_host import bad_host
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
 from tools.downloads import download
 from tools.errors import ToolError
@@ -252,6 +253,15 @@ def test_a_silent_server_is_unreachable(
             bring(server.put("/file", Answer(BODY, wait_for=never)), target)
     finally:
         never.set()
+
+
+def test_what_is_no_http_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
+    """Somebody answers, so no other origin may take its place."""
+    monkeypatch.setattr("tools.downloads.PAUSES", (600.0,))
+    with bad_host("noise") as host, pytest.raises(ToolError, match="no HTTP") as caught:
+        bring(f"http://{host}/file", target)
+    assert not isinstance(caught.value, Unreachable)
+    assert str(caught.value).startswith(host)
 
 
 def test_an_unusable_address_is_refused(target: Path) -> None:

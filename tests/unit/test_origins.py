@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
+from tests.support.git_server import git
 from tools import bootstrap, registry_base
 from tools.bootstrap import bootstrap_failure, source_lines
 from tools.build_log import SourceFault
@@ -130,14 +131,6 @@ def test_the_last_source_has_no_next_and_other_errors_are_left_as_they_are() -> 
 # ------------------------------------------------------------------ git
 
 
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    command = ["git", *identity, *arguments]
-    return subprocess.run(
-        command, cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> GitOrigin:
     """Return an origin whose repository is a folder of this machine."""
@@ -244,6 +237,18 @@ def test_what_git_says_when_nobody_answers(said: str, repository: GitOrigin) -> 
         f"{UNABLE}The requested URL returned error: 403",
         "fatal: could not read Username for 'https://github.com': terminal prompts disabled",
         "fatal: remote error: upload-pack: not our ref 49bfddeca18e62fa3d39114a23e9fcbdf8a22388",
+        # Something answers that is no git server, or only begins as one does.
+        "fatal: https://tls.example/llama.cpp/info/refs not valid: is this a git repository?",
+        f"{UNABLE}Received HTTP/0.9 when not allowed",
+        "error: RPC failed; curl 1 Received HTTP/0.9 when not allowed\n"
+        "fatal: the remote end hung up unexpectedly",
+        "error: RPC failed; HTTP 404 curl 22 The requested URL returned error: 404\n"
+        "fatal: the remote end hung up unexpectedly",
+        "fatal: protocol error: bad line length character: <htm\n"
+        "fatal: the remote end hung up unexpectedly",
+        # The server's own words may be any.
+        "remote: Connection refused, 503, SSL\n"
+        "fatal: repository 'https://github.com/jina-ai/llama.cpp/' not found",
         "fatal: '/nowhere' does not appear to be a git repository\n"
         "fatal: Could not read from remote repository.",
         "",
@@ -251,6 +256,14 @@ def test_what_git_says_when_nobody_answers(said: str, repository: GitOrigin) -> 
 )
 def test_what_git_says_when_it_is_refused(said: str, repository: GitOrigin) -> None:
     assert not isinstance(git_failure(said, repository), Unreachable)
+
+
+def test_of_what_git_says_the_reason_is_shown(repository: GitOrigin) -> None:
+    said = (
+        "error: RPC failed; HTTP 403 curl 22 The requested URL returned error: 403\n"
+        "fatal: the remote end hung up unexpectedly"
+    )
+    assert str(git_failure(said, repository)).endswith("The requested URL returned error: 403")
 
 
 # ------------------------------------------------------------------ archives
@@ -594,6 +607,14 @@ def test_what_the_engine_says_when_no_registry_answers(said: str) -> None:
         "Error response from daemon: pull access denied for nobody/debian, repository does not "
         "exist or may require 'docker login': denied: requested access to the resource is denied",
         "Error response from daemon: unknown: Repository not permitted by container policy",
+        # Something answers that is no registry, and its words may be any.
+        "Error response from daemon: unknown: <html>\n<body>connection refused: EOF</body></html>",
+        "Error response from daemon: error unmarshalling content: invalid character '<' looking "
+        "for beginning of value",
+        'Error response from daemon: Get "http://127.0.0.1:9/v2/": net/http: HTTP/1.x transport '
+        'connection broken: malformed HTTP response "220-connection-refused"',
+        'Error response from daemon: Get "http://127.0.0.1:9/v2/": net/http: HTTP/1.x transport '
+        'connection broken: malformed HTTP status code "503 OK"',
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon "
         "running?",
         "",
@@ -601,6 +622,13 @@ def test_what_the_engine_says_when_no_registry_answers(said: str) -> None:
 )
 def test_what_the_engine_says_when_it_is_refused(said: str) -> None:
     assert not isinstance(pull_failure(said, REGISTRY), Unreachable)
+
+
+def test_of_a_page_instead_of_a_registry_only_the_beginning_is_shown() -> None:
+    said = f"Error response from daemon: unknown: <html>\n{'words ' * 1000}</html>\n"
+    text = str(pull_failure(said, REGISTRY))
+    assert text.startswith(f"cannot pull {REGISTRY.pinned}: unknown: <html> words ")
+    assert len(text) < 500
 
 
 # As mmdebstrap 1.3.5 passes on what apt says.

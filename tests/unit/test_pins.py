@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pytest
 from huggingface_hub import constants
 
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
+from tests.support.git_server import git
 from tests.support.origins import first_of
 from tools.cache import cache_dir
 from tools.catalog import (
@@ -30,6 +30,7 @@ from tools.catalog import (
     load_models,
 )
 from tools.errors import ToolError
+from tools.oci import INDEX
 from tools.pins import changes, refresh
 from tools.registry_digest import newest_digest
 
@@ -41,13 +42,6 @@ MANIFEST_DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
 NEW_REVISION = "7" * 40
 NEW_COMMIT = "8" * 40
 JSON = {"Content-Type": "application/vnd.pypi.simple.v1+json"}
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    return subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 @pytest.fixture
@@ -141,7 +135,11 @@ def put_revision(server: FileServer, model: str, revision: str, *, missing: str 
 
 def put_manifest(server: FileServer, reference: str, *answers: Answer) -> None:
     repository, _, tag = reference.partition(":")
-    server.put(f"/v2/{repository}/manifests/{tag}", *(answers or (Answer(MANIFEST),)))
+    server.put(f"/v2/{repository}/manifests/{tag}", *(answers or (manifest_answer(MANIFEST),)))
+
+
+def manifest_answer(content: bytes) -> Answer:
+    return Answer(content, headers={"Content-Type": INDEX})
 
 
 def put_release(server: FileServer, version: str, head: str | None = NEW_COMMIT) -> bytes:
@@ -203,7 +201,7 @@ def test_a_new_base_is_pinned_by_the_hash_of_what_the_registry_gives(
     facts: Facts, server: FileServer
 ) -> None:
     base = first_of(ImageOrigin, IMAGES.base)
-    put_manifest(server, base.reference, Answer(b"{}"))
+    put_manifest(server, base.reference, manifest_answer(b"{}"))
     images, models = facts.texts
     facts.refresh()
     new = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
@@ -368,7 +366,7 @@ def test_a_registry_that_wants_a_token_is_given_an_anonymous_one(server: FileSer
         f'Bearer realm="{server.url}/token",service="registry.test",scope="repository:a/b:pull"'
     )
     refusal = Answer(status=401, headers={"WWW-Authenticate": challenge})
-    put_manifest(server, "a/b:1", refusal, Answer(MANIFEST))
+    put_manifest(server, "a/b:1", refusal, manifest_answer(MANIFEST))
     server.put("/token", Answer(b'{"token": "anybody"}'))
     assert newest_digest(f"{registry_of(server)}/a/b:1") == MANIFEST_DIGEST
     asked, token, again = server.requests[-3:]
@@ -390,6 +388,19 @@ def test_a_registry_that_wants_an_account_is_named(
     server.put("/token", Answer(token))
     with pytest.raises(ToolError, match=r"127\.0\.0\.1:\d+ wants an account"):
         newest_digest(f"{registry_of(server)}/a:1")
+
+
+@pytest.mark.parametrize("form", ["text/html; charset=utf-8", None])
+def test_a_page_instead_of_a_manifest_is_not_pinned(
+    facts: Facts, server: FileServer, form: str | None
+) -> None:
+    base = first_of(ImageOrigin, IMAGES.base)
+    headers = {"Content-Type": form} if form else {}
+    put_manifest(server, base.reference, Answer(b"<html>", headers=headers))
+    before = facts.texts
+    with pytest.raises(ToolError, match=rf"127\.0\.0\.1:\d+ is no registry.*{base.reference}"):
+        facts.refresh()
+    assert facts.texts == before
 
 
 @pytest.mark.parametrize(

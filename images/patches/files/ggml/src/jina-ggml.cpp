@@ -1,5 +1,5 @@
-// What the server of Jina's fork takes from ggml's CPU backend, which nothing links where backends
-// are loaded at run time (GGML_BACKEND_DL). See 0011-cpu-symbols.patch.
+// What Jina's fork takes from ggml's CPU backend, which nothing links where backends are loaded at
+// run time (GGML_BACKEND_DL). See 0011-cpu-symbols.patch.
 
 #include "ggml.h"
 #include "ggml-cpu.h"
@@ -18,8 +18,8 @@ template <typename T> float number_at(const char * place) {
 } // namespace
 
 // The i-th number of a tensor in main memory, of whatever type. Weak, so that the backend's own is
-// taken where it is linked statically; hidden, so that no library ever finds this one.
-extern "C" __attribute__((weak, visibility("hidden")))
+// taken where both are linked into one file.
+extern "C" __attribute__((weak))
 float ggml_get_f32_1d(const struct ggml_tensor * tensor, int i) {
     int64_t at[4];
     ggml_unravel_index(tensor, i, &at[0], &at[1], &at[2], &at[3]);
