@@ -23,8 +23,8 @@ import pytest
 import yaml
 
 import noxfile
-from tests.support.first_origins import FirstOrigins, first_origins
-from tests.support.git_server import git, has_git_server
+from tests.support.first_origins import FirstOrigins
+from tests.support.git_server import git
 from tests.support.registry import PASSWORD, USER, LocalRegistry, local_registry, registry_program
 from tests.support.rehearsal import (
     PROJECT,
@@ -40,9 +40,12 @@ from tests.support.requirements import need
 from tests.support.scratch import Scratch, scratch_clone
 from tests.support.workflow.run import SKIPPED, SUCCESS, Event, Run, Surroundings
 from tools.docker_client import engine_platform
-from tools.errors import ToolError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(4 * 3600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("online"),
+    pytest.mark.timeout(4 * 3600),
+]
 
 WORKFLOW = yaml.safe_load((noxfile.WORKFLOWS / "ci.yml").read_text())
 PLATFORM = "linux/amd64"
@@ -62,6 +65,8 @@ def not_here(job: str, row: Mapping[str, str]) -> str:
     """Why a job, or a row of its matrix, cannot be run on this machine."""
     if job == "elasticsearch":
         return "Elastic's images are not here"
+    if job == "origins":
+        return "two of the sources are on GitHub only; tests/origins has the others built here"
     if row.get("image", "cpu") != "cpu":
         return "neither NVIDIA's images nor a GPU are here"
     return ""
@@ -96,24 +101,16 @@ class Stage:
 
 
 @pytest.fixture
-def stage(engine: None, pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[Stage]:
-    try:
-        program = registry_program()
-    except ToolError as error:
-        need(pytestconfig, "registry", available=False, why=str(error))
-        raise
-    need(pytestconfig, "git-server", available=has_git_server(), why="git has no http-backend")
+def stage(origins: FirstOrigins, pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[Stage]:
     need(pytestconfig, "root", available=os.geteuid() == 0, why="jobs run `sudo apt-get update`")
     here = engine_platform()
     need(pytestconfig, "amd64", available=here == PLATFORM, why=f"the engine is {here}")
     with (
-        first_origins(tmp_path, program) as origins,
-        local_registry(program, tmp_path / "ghcr", login=True) as ghcr,
+        local_registry(registry_program(), tmp_path / "ghcr", login=True) as ghcr,
         scratch_clone(tmp_path, origins.facts, origins.hub.url) as scratch,
     ):
         prepare(scratch)
-        runner = environment(tmp_path, origins.hub.url)
-        yield Stage(tmp_path, scratch, origins, ghcr, runner)
+        yield Stage(tmp_path, scratch, origins, ghcr, environment(tmp_path, origins.hub.url))
 
 
 def results(run: Run) -> dict[str, str]:
