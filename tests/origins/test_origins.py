@@ -8,6 +8,7 @@ what the fork calls in tools/mtmd and tools/server (github.com/jina-ai/llama.cpp
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -53,7 +54,7 @@ float first_number_of_the_embedding_table_PLACE(const llama_model * model) {
 @pytest.fixture
 def tag() -> Iterator[str]:
     """A name for an image, which is removed at the end."""
-    name = f"{IMAGES.repository}:origin-under-test"
+    name = f"{IMAGES.repository}:origin-{secrets.token_hex(4)}"
     yield name
     run_docker(["image", "rm", name], timeout=60)
 
