@@ -106,20 +106,7 @@ class Run:
         }
         results = {need.result for need in needs.values()}
         functions = _functions(went_well=results <= {SUCCESS}, failed=FAILURE in results)
-        contexts = {
-            "github": {
-                "ref": self.event.ref,
-                "ref_type": self.event.ref_type,
-                "event_name": self.event.name,
-                "repository_owner": self.event.owner,
-                "token": self.event.token,
-            },
-            "vars": _NothingSet(),
-            "needs": {
-                each: {"result": need.result, "outputs": need.outputs}
-                for each, need in needs.items()
-            },
-        }
+        contexts = self._contexts(needs)
         scope = Scope(contexts, functions)
         if not holds(definition.get("if", "success()"), scope):
             self.jobs[name] = Job(SKIPPED, {}, [Part(name, SKIPPED)])
@@ -138,6 +125,23 @@ class Run:
         failed = any(part.result == FAILURE for part in parts)
         self.jobs[name] = Job(FAILURE if failed else SUCCESS, outputs, parts)
         return self.jobs[name]
+
+    def _contexts(self, needs: Mapping[str, Job]) -> dict[str, Any]:
+        """What every expression of a job can name."""
+        return {
+            "github": {
+                "ref": self.event.ref,
+                "ref_type": self.event.ref_type,
+                "event_name": self.event.name,
+                "repository_owner": self.event.owner,
+                "token": self.event.token,
+            },
+            "vars": _NothingSet(),
+            "needs": {
+                each: {"result": need.result, "outputs": need.outputs}
+                for each, need in needs.items()
+            },
+        }
 
     def _row(
         self, name: str, title: str, definition: Mapping[str, Any], contexts: Mapping[str, Any]
