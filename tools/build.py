@@ -145,6 +145,10 @@ def build_image(
                 "QUERY_PREFIX": models.query_prefix,
                 "DOCUMENT_PREFIX": models.document_prefix,
                 "MATRYOSHKA": comma_list(models.shared_matryoshka),
+                "MODELS": " ".join(
+                    f"{model.served_as}={model.shape.architecture}"
+                    for model in models.models.values()
+                ),
             },
             image_labels=labels(
                 images,

@@ -206,6 +206,11 @@ class Model:
     shape: Shape
     serve: Serve
 
+    @property
+    def served_as(self) -> str:
+        """The name that clients know the model by."""
+        return f"jina-embeddings-v5-text-{self.name}"
+
 
 @dataclass(frozen=True)
 class Models:

@@ -1,5 +1,9 @@
 #include "jina-embeddings.h"
 
+#include "jina-lifecycle.h"
+#include "jina-requests.h"
+#include "jina-settings.h"
+
 #include "base64.hpp"
 #include "ggml-backend.h"
 #include "llama.h"
@@ -13,6 +17,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -64,8 +69,9 @@ enum side { SIDE_NONE, SIDE_QUERY, SIDE_DOCUMENT };
 const char * const SIDE_NAMES[]     = { "none", "query", "document" };
 const char * const SIDE_VARIABLES[] = { "", "JINA_QUERY_PREFIX", "JINA_DOCUMENT_PREFIX" };
 
-// A request that is refused with a 400; `more` is added to the error beside its message.
+// A request that is refused; `more` is added to the error beside its message.
 struct bad_request : std::runtime_error {
+    int          code = 400;
     std::string  type;
     ordered_json more;
 
@@ -77,15 +83,29 @@ struct bad_request : std::runtime_error {
 
 server_http_res_ptr refusal(const bad_request & why) {
     ordered_json error = {
-        { "code",    400        },
+        { "code",    why.code   },
         { "message", why.what() },
         { "type",    why.type   },
     };
     error.update(why.more);
     auto res    = std::make_unique<server_http_res>();
-    res->status = 400;
-    res->data   = ordered_json{ { "error", error } }.dump();
+    res->status = why.code;
+    // A message may quote bytes that are no UTF-8.
+    res->data = ordered_json{ { "error", error } }.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
     return res;
+}
+
+// A client's value as it is quoted in a message: the beginning of it.
+std::string shown(const std::string & value) {
+    const size_t most = 100;
+    return value.size() <= most ? value : value.substr(0, most) + "...";
+}
+
+std::string shown(const ordered_json & value) {
+    if (value.is_structured()) {
+        return value.is_array() ? "a list" : "an object";
+    }
+    return shown(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
 
 std::string join(const std::vector<int> & numbers) {
@@ -98,11 +118,6 @@ std::string join(const std::vector<int> & numbers) {
 
 bool starts_with(const std::string & text, const std::string & prefix) {
     return text.compare(0, prefix.size(), prefix) == 0;
-}
-
-std::string environment(const char * name) {
-    const char * value = std::getenv(name);
-    return value ? value : "";
 }
 
 // Throws std::invalid_argument naming the variable.
@@ -118,7 +133,7 @@ int positive(const char * variable, const std::string & text) {
 // JINA_REQUIRE_GPU is set where a GPU is expected: with 1 the server does not start without one, with 0
 // it says that it serves on the CPU. Throws std::invalid_argument for the former, and other values.
 void check_gpu() {
-    const std::string required = environment("JINA_REQUIRE_GPU");
+    const std::string required = jina_environment("JINA_REQUIRE_GPU");
     if (!required.empty() && required != "0" && required != "1") {
         throw std::invalid_argument("JINA_REQUIRE_GPU: '" + required + "' is neither 0 nor 1");
     }
@@ -138,7 +153,7 @@ ordered_json parse(const std::string & text) {
         return ordered_json::parse(text);
     } catch (const ordered_json::exception & error) {
         const std::string message = error.what(); // "[json.exception.parse_error.101] parse error at line ..."
-        throw bad_request("the request is not valid JSON: " + message.substr(message.find("] ") + 2));
+        throw bad_request("the request is not valid JSON: " + message.substr(message.find("] ") + 2, 500));
     }
 }
 
@@ -201,7 +216,7 @@ void check(const ordered_json & input, const std::string & name, int n_vocab) {
     }
     for (const auto & token : input) {
         if (token < 0 || token >= n_vocab) {
-            throw bad_request(name + " holds the token " + token.dump() + ", but tokens go from 0 to " +
+            throw bad_request(name + " holds the token " + shown(token) + ", but tokens go from 0 to " +
                               std::to_string(n_vocab - 1));
         }
     }
@@ -245,18 +260,26 @@ struct jina_embeddings::impl {
 
     // the model's limits
     std::vector<int> allowed_dimensions;
-    int              n_vocab = 0;
-    size_t           longest = 0; // tokens of one input
+    int              n_vocab       = 0;
+    size_t           longest       = 0; // tokens of one input
+    size_t           longest_token = 0; // bytes
 
-    handler_t tokenizer;
+    std::string              model_name;
+    std::vector<std::string> other_models; // of the catalogue
+
+    handler_t          tokenizer;
+    mutable std::mutex counting; // a long text takes 75 times its size while its tokens are counted: one at a time
 
     void read_settings();
 
     server_http_res_ptr answer(const server_http_req & req, const handler_t & upstream, bool openai, side given) const;
+    server_http_res_ptr models(const server_http_req & req, const handler_t & upstream) const;
+    server_http_res_ptr convert(const server_http_req & req, const handler_t & upstream) const;
 
   private:
     options              read_options(const ordered_json & body, side given) const;
     side                 read_side(const ordered_json & body, side given) const;
+    void                 check_model(const std::string & name) const;
     void                 refuse_options(const ordered_json & body, side given) const;
     void                 add_prefix(ordered_json & input, const std::string & name, side which) const;
     std::vector<int32_t> tokenize(const server_http_req & req, const std::string & text) const;
@@ -265,11 +288,11 @@ struct jina_embeddings::impl {
 
 // Throws std::invalid_argument for a setting that cannot be.
 void jina_embeddings::impl::read_settings() {
-    std::istringstream sizes(environment("JINA_MATRYOSHKA"));
+    std::istringstream sizes(jina_environment("JINA_MATRYOSHKA"));
     for (std::string size; std::getline(sizes, size, ',');) {
         matryoshka.push_back(positive("JINA_MATRYOSHKA", size));
     }
-    const std::string dimensions = environment("JINA_DIMENSIONS");
+    const std::string dimensions = jina_environment("JINA_DIMENSIONS");
     if (!dimensions.empty()) {
         default_dimensions = positive("JINA_DIMENSIONS", dimensions);
         if (std::find(matryoshka.begin(), matryoshka.end(), default_dimensions) == matryoshka.end()) {
@@ -278,18 +301,20 @@ void jina_embeddings::impl::read_settings() {
         }
     }
     for (side each : { SIDE_QUERY, SIDE_DOCUMENT }) {
-        prefixes[each] = environment(SIDE_VARIABLES[each]);
+        prefixes[each] = jina_environment(SIDE_VARIABLES[each]);
     }
 }
 
 options jina_embeddings::impl::read_options(const ordered_json & body, side given) const {
     options wanted;
 
-    const std::string format = text_field(body, "encoding_format");
-    if (!format.empty() && format != "float" && format != "base64") {
-        throw bad_request("`encoding_format` must be float or base64, not " + format);
+    if (field(body, "encoding_format")) {
+        const std::string format = text_field(body, "encoding_format");
+        if (format != "float" && format != "base64") {
+            throw bad_request("`encoding_format` must be float or base64, not '" + shown(format) + "'");
+        }
+        wanted.base64 = format == "base64";
     }
-    wanted.base64 = format == "base64";
 
     if (const ordered_json * truncate = field(body, "truncate")) {
         if (!truncate->is_boolean()) {
@@ -302,7 +327,7 @@ options jina_embeddings::impl::read_options(const ordered_json & body, side give
     if (const ordered_json * dimensions = field(body, "dimensions")) {
         if (!dimensions->is_number_integer() ||
             std::find(allowed_dimensions.begin(), allowed_dimensions.end(), *dimensions) == allowed_dimensions.end()) {
-            throw bad_request("`dimensions` must be one of " + join(allowed_dimensions) + ", not " + dimensions->dump());
+            throw bad_request("`dimensions` must be one of " + join(allowed_dimensions) + ", not " + shown(*dimensions));
         }
         wanted.dimensions = dimensions->get<int>();
     }
@@ -334,7 +359,7 @@ side jina_embeddings::impl::read_side(const ordered_json & body, side given) con
             for (const auto & each : values) {
                 known += (known.empty() ? "" : ", ") + each.first;
             }
-            throw bad_request(std::string("`") + name + "` must be one of " + known + ", not " + value);
+            throw bad_request(std::string("`") + name + "` must be one of " + known + ", not " + shown(value));
         }
         if (which != SIDE_NONE && which != found->second) {
             throw bad_request(std::string("`") + name + "` says " + SIDE_NAMES[found->second] +
@@ -396,10 +421,19 @@ bool jina_embeddings::impl::fit(const server_http_req & req,
     std::vector<int32_t> tokens;
     if (input.is_string()) {
         const auto & text = input.get_ref<const std::string &>();
-        // A token stands for at least one byte, so most texts need not be counted.
+        // A token stands for at least one byte, so most texts need not be counted; and for no more
+        // than the longest one, so that some texts are too long for sure.
         if (text.size() + MAX_ADDED_TOKENS <= longest) {
             return false;
         }
+        if (text.size() > longest * longest_token) {
+            throw bad_request(name + " has " + std::to_string(text.size()) + " bytes, which is more than " +
+                                  std::to_string(longest) + " tokens in any case" +
+                                  (wanted.truncate ? "; too much to be cut here" : ""),
+                              "exceed_context_size_error",
+                              { { "n_prompt_tokens", text.size() / longest_token }, { "n_ctx", longest } });
+        }
+        std::lock_guard<std::mutex> one_at_a_time(counting);
         tokens = tokenize(req, text);
     } else {
         tokens = input.get<std::vector<int32_t>>();
@@ -419,6 +453,28 @@ bool jina_embeddings::impl::fit(const server_http_req & req,
     return true;
 }
 
+// What the answer says of its tokens, which stands before the vectors.
+static void note_usage(const server_http_res & res) {
+    static const std::string name  = "\"prompt_tokens\":";
+    const size_t             found = res.status == 200 ? res.data.substr(0, 1000).find(name) : std::string::npos;
+    if (found != std::string::npos) {
+        jina_note_tokens(std::strtoul(res.data.c_str() + found + name.size(), nullptr, 10));
+    }
+}
+
+// A client that asks for another model of the catalogue must not get this one's vectors. Other names
+// pass: many clients insist on one of OpenAI's. A name may have an owner before it and more behind it.
+void jina_embeddings::impl::check_model(const std::string & name) const {
+    const std::string bare = name.substr(name.rfind('/') + 1);
+    for (const std::string & other : other_models) {
+        if (starts_with(bare, other)) {
+            bad_request why("the model " + shown(name) + " is not served here, but " + model_name, "model_not_found");
+            why.code = 404;
+            throw why;
+        }
+    }
+}
+
 server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
                                                   const handler_t &       upstream,
                                                   bool                    openai,
@@ -434,12 +490,13 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     if (!body.contains(key)) {
         throw bad_request("`input` is missing");
     }
-    text_field(body, "model");
-    if (const ordered_json * normalize = field(body, "embd_normalize")) {
-        // The values that llama-server's --embd-normalize documents, up to any p-norm in use.
-        if (!normalize->is_number_integer() || *normalize < -1 || *normalize > 100) {
-            throw bad_request("`embd_normalize` must be a number from -1 to 100, not " + normalize->dump());
-        }
+    check_model(text_field(body, "model"));
+    const ordered_json * normalize = field(body, "embd_normalize");
+    // The values that llama-server's --embd-normalize documents, up to any p-norm in use. A number
+    // that is too large for int64_t is unsigned, and would become another one.
+    if (normalize && (!normalize->is_number_integer() || (normalize->is_number_unsigned() && *normalize > 100U) ||
+                      *normalize < -1 || *normalize > 100)) {
+        throw bad_request("`embd_normalize` must be a number from -1 to 100, not " + shown(*normalize));
     }
     // With `content` upstream answers in its own form, whatever the path.
     openai = openai && std::strcmp(key, "input") == 0;
@@ -449,6 +506,9 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     options wanted = read_options(body, given);
     if (!openai) {
         wanted.dimensions = 0;
+    }
+    if (normalize && *normalize != 2 && wanted.dimensions != 0) {
+        throw bad_request("with `dimensions` vectors are scaled to length 1 again, so `embd_normalize` can only be 2");
     }
 
     // Null is as good as absent, but upstream does not know that.
@@ -461,8 +521,16 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     }
 
     const bool        single = body.at(key).is_string() || is_token_array(body.at(key));
+    const auto        inputs = split(body.at(key));
     std::vector<bool> cut;
-    for (ordered_json * input : split(body.at(key))) {
+    if (inputs.size() > jina_get_settings().max_inputs) {
+        throw bad_request("the request holds " + std::to_string(inputs.size()) + " inputs, but at most " +
+                          std::to_string(jina_get_settings().max_inputs) + " are allowed");
+    }
+    if (!jina_take_inputs(inputs.size())) {
+        return jina_refusal(503, "too many inputs wait already; try again later", "overloaded_error");
+    }
+    for (ordered_json * input : inputs) {
         const std::string name = single ? "`input`" : "`input[" + std::to_string(cut.size()) + "]`";
         check(*input, name, n_vocab);
         if (wanted.which != SIDE_NONE) {
@@ -475,7 +543,9 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
 
     const bool rewrite = wanted.dimensions != 0 || wanted.truncate;
     if (!changed && !rewrite) {
-        return upstream(req);
+        auto res = upstream(req);
+        note_usage(*res);
+        return res;
     }
 
     // To be rewritten, the vectors come as base64: far cheaper to read than decimal numbers.
@@ -485,6 +555,7 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     server_http_req inner = req;
     inner.body            = body.dump();
     auto res              = upstream(inner);
+    note_usage(*res);
     if (!rewrite || res->status != 200 || res->data.empty()) {
         return res;
     }
@@ -510,6 +581,48 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     return res;
 }
 
+// The server's own list of models, with what clients may want to know.
+server_http_res_ptr jina_embeddings::impl::models(const server_http_req & req, const handler_t & upstream) const {
+    auto res = upstream(req);
+    if (res->status != 200) {
+        return res;
+    }
+    ordered_json       list      = ordered_json::parse(res->data);
+    const ordered_json embedding = ordered_json::array({ "embedding" });
+    ordered_json &     model     = list.at("data").at(0);
+    model["capabilities"]        = embedding;
+    model["dimensions"]          = allowed_dimensions.back();
+    model["matryoshka"]          = allowed_dimensions;
+    model["context"]             = longest;
+    model["pooling"]             = "last";
+    if (list.contains("models")) {
+        list["models"].at(0)["capabilities"] = embedding;
+    }
+    const std::string wanted = req.get_param("model");
+    if (wanted.empty()) {
+        res->data = list.dump();
+    } else if (wanted == model.value("id", "")) {
+        res->data = model.dump();
+    } else {
+        return jina_refusal(404, "the model " + shown(wanted) + " is not served here, but " + model_name, "model_not_found");
+    }
+    return res;
+}
+
+// /tokenize and /detokenize: one long text at a time, and none that no input can be.
+server_http_res_ptr jina_embeddings::impl::convert(const server_http_req & req, const handler_t & upstream) const {
+    const size_t most = longest * longest_token;
+    if (req.body.size() <= std::min<size_t>(most, 64 * 1024)) {
+        return upstream(req);
+    }
+    if (req.body.size() > 2 * most) {
+        return jina_refusal(400, "the request has " + std::to_string(req.body.size()) + " bytes, more than any input can have",
+                            "exceed_context_size_error");
+    }
+    std::lock_guard<std::mutex> one_at_a_time(counting);
+    return upstream(req);
+}
+
 bool jina_embeddings::init(server_routes & routes) {
     self = std::make_shared<impl>();
     try {
@@ -522,6 +635,16 @@ bool jina_embeddings::init(server_routes & routes) {
         return false;
     }
     self->tokenizer = routes.post_tokenize;
+
+    const auto converting = [self = self](handler_t upstream) -> handler_t {
+        return [=](const server_http_req & req) { return self->convert(req, upstream); };
+    };
+    routes.post_tokenize   = converting(routes.post_tokenize);
+    routes.post_detokenize = converting(routes.post_detokenize);
+    routes.get_models      = [self = self, upstream = routes.get_models](const server_http_req & req) {
+        return self->models(req, upstream);
+    };
+    routes.get_metrics = jina_metrics(routes.get_metrics);
 
     const auto in_front_of = [self = self](handler_t upstream, bool openai, side given) -> handler_t {
         return [=](const server_http_req & req) -> server_http_res_ptr {
@@ -545,6 +668,23 @@ void jina_embeddings::model_loaded(const server_context & server) {
 
     self->n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
 
+    const llama_vocab * vocab = llama_model_get_vocab(model);
+    std::vector<char>   piece(64 * 1024);
+    for (int token = 0; token < self->n_vocab; token++) {
+        const int size      = llama_token_to_piece(vocab, token, piece.data(), (int) piece.size(), 0, true);
+        self->longest_token = std::max<size_t>(self->longest_token, std::abs(size));
+    }
+
+    char architecture[64] = "";
+    llama_model_meta_val_str(model, "general.architecture", architecture, sizeof(architecture));
+    self->model_name               = server.get_meta().model_name;
+    const jina_settings & settings = jina_get_settings();
+    for (size_t i = 0; i < settings.catalogue_names.size(); i++) {
+        if (settings.catalogue_architectures[i] != architecture) {
+            self->other_models.push_back(settings.catalogue_names[i]);
+        }
+    }
+
     const int n_embd = llama_model_n_embd_out(model);
     for (int size : self->matryoshka) {
         if (size < n_embd) {
@@ -561,4 +701,15 @@ void jina_embeddings::model_loaded(const server_context & server) {
     // whole input is one micro-batch.
     const size_t n_ctx = server.get_meta().slot_n_ctx;
     self->longest      = llama_get_memory(ctx) ? n_ctx - 1 : std::min<size_t>(n_ctx, llama_n_ubatch(ctx));
+
+    const auto number = [](size_t value) { return std::to_string(value); };
+    jina_log_setting("model", self->model_name + " (" + architecture + ")");
+    jina_log_setting("dimensions", join(self->allowed_dimensions));
+    jina_log_setting("tokens of an input, at most", number(self->longest));
+    jina_log_setting("inputs of a request, at most", number(settings.max_inputs));
+    jina_log_setting("bytes of a request, at most", number(settings.max_body_bytes));
+    jina_log_setting("inputs that wait, at most", number(settings.max_waiting_inputs));
+    jina_log_setting("bytes that wait, at most", number(settings.max_waiting_bytes));
+    jina_log_setting("seconds for draining", number(settings.drain_seconds));
+    jina_model_is_loaded(jina_api_prefix());
 }

@@ -1,5 +1,9 @@
 #include "jina-threads.h"
 
+#include "jina-connections.h"
+#include "jina-requests.h"
+#include "jina-settings.h"
+
 #include "common.h"
 #include "log.h"
 
@@ -22,15 +26,13 @@ namespace {
 
 // What the process may use of the machine.
 struct allowance {
-    int    cpus  = INT_MAX; // CPUs that it may run on
-    int    cores = INT_MAX; // the same, counting SMT siblings once
+    int    cores = INT_MAX; // that it may run on, counting SMT siblings once
     double quota = 0;       // CPUs' worth of time, 0 without a limit
 };
 
 struct thread_default {
     int         computing;
     std::string why;
-    int         cpus; // that can be busy at the same time
 };
 
 #ifdef __linux__
@@ -51,32 +53,6 @@ double quota_of(const std::string & cgroup) {
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
-// The folders of the process's cgroup and of those above it, as far as they can be seen: in a
-// container its own is usually what is mounted, whatever path /proc says.
-std::vector<std::string> cgroup_folders() {
-    const std::string              v2    = "/sys/fs/cgroup";
-    const std::vector<std::string> v1    = { v2 + "/cpu", v2 + "/cpu,cpuacct" };
-    std::vector<std::string>       found = { v2, v1[0], v1[1] };
-
-    // Lines of HIERARCHY:CONTROLLERS:PATH; version 2 names no controllers.
-    std::ifstream file("/proc/self/cgroup");
-    std::string   hierarchy;
-    std::string   controllers;
-    std::string   path;
-    while (std::getline(file, hierarchy, ':') && std::getline(file, controllers, ':') && std::getline(file, path)) {
-        const bool is_cpu = ("," + controllers + ",").find(",cpu,") != std::string::npos;
-        for (; path.size() > 1; path.erase(path.rfind('/'))) {
-            if (controllers.empty()) {
-                found.push_back(v2 + path);
-            } else if (is_cpu) {
-                found.push_back(v1[0] + path);
-                found.push_back(v1[1] + path);
-            }
-        }
-    }
-    return found;
-}
-
 allowance find_allowance() {
     allowance found;
 
@@ -92,11 +68,10 @@ allowance find_allowance() {
                 cores.insert(std::getline(file, siblings) ? siblings : name);
             }
         }
-        found.cpus  = CPU_COUNT_S(size, mask.data());
         found.cores = (int) cores.size();
     }
 
-    for (const std::string & folder : cgroup_folders()) {
+    for (const std::string & folder : jina_cgroup_folders("cpu")) {
         const double quota = quota_of(folder);
         if (quota > 0 && (found.quota == 0 || quota < found.quota)) {
             found.quota = quota;
@@ -116,10 +91,9 @@ allowance find_allowance() {
 thread_default find_default() {
     auto upstream = common_params().cpuparams;
     postprocess_cpu_params(upstream, nullptr);
-    const int  machine = (int) std::thread::hardware_concurrency();
     const auto allowed = find_allowance();
 
-    thread_default found = { upstream.n_threads, "the machine's cores", std::min(machine, allowed.cpus) };
+    thread_default found = { upstream.n_threads, "the machine's cores" };
     if (allowed.cores < found.computing) {
         found.computing = allowed.cores;
         found.why       = "the cores that it may run on";
@@ -130,9 +104,6 @@ thread_default find_default() {
     if (allowed.quota > 0 && quota < found.computing) {
         found.computing = quota;
         found.why       = string_format("the container's limit of %.2f CPUs", allowed.quota);
-    }
-    if (allowed.quota > 0) {
-        found.cpus = std::min(found.cpus, quota);
     }
     return found;
 }
@@ -152,13 +123,13 @@ void jina_default_threads(common_params & params) {
 
 void jina_settle_threads(common_params & params) {
     const thread_default found = find_default();
-    if (params.n_threads_http < 1) {
-        // upstream's own formula, with the CPUs that may be used
-        params.n_threads_http = std::max(params.n_parallel + 4, found.cpus - 1);
+    if (params.n_threads_http > 0) {
+        jina_set_max_threads(params.n_threads_http);
     }
+    params.n_threads_http = 1; // the HTTP library's own pool, which has nothing to do
     // An input is a batch of tokens, for which upstream has a number of its own.
     const int  computing = params.cpuparams_batch.n_threads;
     const bool given     = computing != found.computing;
-    LOG_INF("threads: %d for computing (%s), %d for HTTP\n", computing, given ? "as set" : found.why.c_str(),
-            params.n_threads_http);
+    jina_log_setting("threads", std::to_string(computing) + " for computing (" + (given ? "as set" : found.why) + "), up to " +
+                                    std::to_string(jina_max_threads()) + " for requests");
 }

@@ -8,6 +8,6 @@ struct common_params;
 // machine has, as many threads become the default; otherwise upstream's default stays.
 void jina_default_threads(common_params & params);
 
-// To be called once the command line is read: decides the HTTP threads where it did not, and
-// logs how many threads there are, and why.
+// To be called once the command line is read: takes its number of HTTP threads, if it has one, as the
+// most that requests may have, and logs how many threads there are, and why.
 void jina_settle_threads(common_params & params);

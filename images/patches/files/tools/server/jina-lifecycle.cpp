@@ -1,0 +1,173 @@
+#include "jina-lifecycle.h"
+
+#include "jina-settings.h"
+#include "log.h"
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace {
+
+using seconds = std::chrono::seconds;
+
+std::atomic<bool> loaded{ false };
+std::atomic<bool> draining{ false };
+std::atomic<bool> drain_is_over{ false };
+std::atomic<bool> not_finite{ false };
+std::atomic<int>  n_working{ 0 };
+
+int address_file = -1;
+
+// The process ends here, not in main: threads may still wait for a client that sent half a request.
+[[noreturn]] void end(int code) {
+    common_log_flush(common_log_main());
+    std::_Exit(code);
+}
+
+// True if a signal came within a moment.
+bool signalled(const sigset_t & signals) {
+    const timespec moment = { 0, 20 * 1000 * 1000 };
+    return sigtimedwait(&signals, nullptr, &moment) > 0;
+}
+
+void wait_for_work(const sigset_t & signals, std::chrono::steady_clock::time_point until) {
+    while (n_working > 0 && std::chrono::steady_clock::now() < until) {
+        if (signalled(signals)) {
+            LOG("stop: a second signal, ending at once\n");
+            end(1);
+        }
+    }
+}
+
+void wait_for_signals(sigset_t signals) {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    draining = true;
+    if (!loaded) {
+        LOG("stop: while the model was being loaded\n");
+        end(0);
+    }
+    LOG("stop: answering what was taken (%d in work)\n", n_working.load());
+
+    const auto start = std::chrono::steady_clock::now();
+    wait_for_work(signals, start + seconds(jina_get_settings().drain_seconds));
+    if (n_working > 0) {
+        LOG("stop: %d not done in time, they are answered 503\n", n_working.load());
+        drain_is_over = true;
+        // A handler looks once a second whether it shall give up.
+        wait_for_work(signals, std::chrono::steady_clock::now() + seconds(3));
+    }
+    LOG("stop: done\n");
+    end(0);
+}
+
+// The first socket that listens, as one connects to it from the same machine; empty if there is none.
+std::string find_address() {
+    for (int fd = 0; fd < 1024; fd++) {
+        int       listens = 0;
+        socklen_t length  = sizeof(listens);
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 || !listens) {
+            continue;
+        }
+        sockaddr_storage storage = {};
+        length                   = sizeof(storage);
+        if (getsockname(fd, reinterpret_cast<sockaddr *>(&storage), &length) != 0) {
+            continue;
+        }
+        char text[INET6_ADDRSTRLEN] = "";
+        if (storage.ss_family == AF_INET) {
+            const auto * in = reinterpret_cast<const sockaddr_in *>(&storage);
+            inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+            const std::string host = in->sin_addr.s_addr == htonl(INADDR_ANY) ? "127.0.0.1" : text;
+            return "tcp " + host + " " + std::to_string(ntohs(in->sin_port));
+        }
+        if (storage.ss_family == AF_INET6) {
+            const auto * in6 = reinterpret_cast<const sockaddr_in6 *>(&storage);
+            inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+            const std::string host = IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) ? "::1" : text;
+            return "tcp " + host + " " + std::to_string(ntohs(in6->sin6_port));
+        }
+        if (storage.ss_family == AF_UNIX) {
+            return std::string("unix ") + reinterpret_cast<const sockaddr_un *>(&storage)->sun_path + " 0";
+        }
+    }
+    return "";
+}
+
+} // namespace
+
+bool jina_begin() {
+    jina_drop_blank_variables();
+    try {
+        jina_get_settings();
+    } catch (const std::invalid_argument & error) {
+        fprintf(stderr, "error: %s\n", error.what());
+        return false;
+    }
+    // Made now, so that the healthcheck finds it among the first descriptors.
+    address_file = memfd_create("jina-address", MFD_CLOEXEC);
+
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    // Threads inherit this. The handlers that the server sets later never run, and a signal that
+    // comes before is not lost: process 1 of a container ignores those that it has not asked for.
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    std::thread(wait_for_signals, signals).detach();
+    return true;
+}
+
+void jina_model_is_loaded(const std::string & api_prefix) {
+    loaded                 = true;
+    const std::string line = find_address() + " " + api_prefix + "\n";
+    if (address_file >= 0 && write(address_file, line.data(), line.size()) != (ssize_t) line.size()) {
+        LOG_WRN("the address cannot be written for the healthcheck\n");
+    }
+}
+
+void jina_saw_not_finite() {
+    if (!not_finite.exchange(true)) {
+        LOG_ERR("a vector came out with numbers that are not finite: the model file or its weights are broken\n");
+    }
+}
+
+std::string jina_not_ready() {
+    if (draining) {
+        return "the server is about to end";
+    }
+    if (!loaded) {
+        return "Loading model";
+    }
+    if (not_finite) {
+        return "a vector came out with numbers that are not finite: the model file or its weights are broken";
+    }
+    return "";
+}
+
+bool jina_is_draining() {
+    return draining;
+}
+
+bool jina_drain_is_over() {
+    return drain_is_over;
+}
+
+void jina_work_begins() {
+    n_working++;
+}
+
+void jina_work_ends() {
+    n_working--;
+}

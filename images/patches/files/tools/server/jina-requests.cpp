@@ -1,0 +1,531 @@
+#include "jina-requests.h"
+
+#include "jina-connections.h"
+#include "jina-embeddings.h"
+#include "jina-lifecycle.h"
+#include "jina-settings.h"
+
+#include "common.h"
+#include "log.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using ordered_json = nlohmann::ordered_json;
+using clock_t_     = std::chrono::steady_clock;
+
+namespace {
+
+struct served {
+    const char * method;
+    const char * path; // `*` for one part of the path
+};
+
+// All that the server answers. What generates text, changes the server or reads its files is not here.
+const served OPEN[] = { // without a key, for pages of any origin, and while the model loads
+    { "GET", "/health" },
+    { "GET", "/v1/health" },
+    { "GET", "/ready" },
+};
+const served KEYED[] = {
+    { "GET",  "/metrics"                },
+    { "GET",  "/models"                 },
+    { "GET",  "/models/*"               },
+    { "GET",  "/v1/models"              },
+    { "GET",  "/v1/models/*"            },
+    { "POST", "/v1/embeddings"          },
+    { "POST", "/embeddings"             },
+    { "POST", "/embedding"              },
+    { "POST", "/query/v1/embeddings"    },
+    { "POST", "/document/v1/embeddings" },
+    { "POST", "/tokenize"               },
+    { "POST", "/detokenize"             },
+};
+
+// Upper limits of the histogram's buckets: a short input alone to a long batch on two cores.
+const double SECONDS[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120 };
+const size_t N_SECONDS = sizeof(SECONDS) / sizeof(SECONDS[0]);
+
+// Of the request that this thread works on.
+struct current {
+    std::string          id;
+    std::string          path; // as it is listed, empty for another
+    clock_t_::time_point start;
+    size_t               n_bytes  = 0; // taken while it waits
+    size_t               n_inputs = 0;
+    size_t               n_tokens = 0;
+    bool                 working  = false;
+    bool                 keep     = true;
+};
+
+thread_local current now;
+
+struct numbers {
+    std::mutex                                           mutex;
+    std::map<std::pair<std::string, int>, unsigned long> requests; // by path and status
+    std::map<std::string, unsigned long>                 refused;  // by reason
+    unsigned long                                        in_time[N_SECONDS + 1] = {};
+    double                                               sum_seconds            = 0;
+    unsigned long                                        n_inputs               = 0;
+    unsigned long                                        n_tokens               = 0;
+    size_t                                               waiting_inputs         = 0;
+    size_t                                               waiting_bytes          = 0;
+};
+
+numbers & all() {
+    static numbers * one = new numbers(); // never destroyed: threads may use it to the end
+    return *one;
+}
+
+struct policy {
+    std::string              prefix;
+    std::vector<std::string> keys;
+    const std::atomic<bool> *is_ready;
+};
+
+bool matches(const char * pattern, const std::string & path) {
+    const std::string expected = pattern;
+    if (expected.back() != '*') {
+        return expected == path;
+    }
+    const size_t length = expected.size() - 1;
+    return path.size() > length && path.compare(0, length, expected, 0, length) == 0 &&
+           path.find('/', length) == std::string::npos;
+}
+
+template <size_t N> const served * find(const served (&routes)[N], const std::string & method, const std::string & path) {
+    for (const served & each : routes) {
+        if (matches(each.path, path) && (method.empty() || method == each.method || (method == "HEAD" && std::string(each.method) == "GET"))) {
+            return &each;
+        }
+    }
+    return nullptr;
+}
+
+std::string error_json(int status, const std::string & message, const std::string & type) {
+    const ordered_json error = {
+        { "error", { { "code", status }, { "message", message }, { "type", type } } }
+    };
+    return error.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+using handled = httplib::Server::HandlerResponse;
+
+handled refuse(httplib::Response & res, int status, const std::string & message, const std::string & type) {
+    res.status = status;
+    res.set_content(error_json(status, message, type), "application/json; charset=utf-8");
+    return handled::Handled;
+}
+
+void count_refused(const std::string & reason) {
+    std::lock_guard<std::mutex> lock(all().mutex);
+    all().refused[reason]++;
+}
+
+handled refuse_for_now(httplib::Response & res, const std::string & message, const std::string & type) {
+    res.set_header("Retry-After", "1");
+    return refuse(res, 503, message, type);
+}
+
+bool is_id(const std::string & text) {
+    return !text.empty() && text.size() <= 128 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+        return std::isalnum(c) || c == '.' || c == '_' || c == '-';
+    });
+}
+
+std::string make_id() {
+    static thread_local std::mt19937_64 random(std::random_device{}());
+    char text[33];
+    std::snprintf(text, sizeof(text), "%016llx%016llx", (unsigned long long) random(), (unsigned long long) random());
+    return text;
+}
+
+// Takes as long for a wrong key as for the right one.
+bool same(const std::string & given, const std::string & key) {
+    unsigned char different = given.size() == key.size() ? 0 : 1;
+    for (size_t i = 0; i < given.size(); i++) {
+        different |= (unsigned char) given[i] ^ (unsigned char) key[key.empty() ? 0 : i % key.size()];
+    }
+    return different == 0;
+}
+
+bool has_key(const policy & rules, const httplib::Request & req) {
+    if (rules.keys.empty()) {
+        return true;
+    }
+    std::string given = req.get_header_value("Authorization");
+    if (given.empty()) {
+        given = req.get_header_value("X-Api-Key");
+    }
+    // the scheme's name is in any case (RFC 9110, 11.1)
+    std::string scheme = given.substr(0, 7);
+    std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](unsigned char c) { return std::tolower(c); });
+    if (scheme == "bearer ") {
+        given.erase(0, given.find_first_not_of(' ', 7));
+    }
+    bool known = false;
+    for (const std::string & key : rules.keys) {
+        known = same(given, key) || known;
+    }
+    return known;
+}
+
+bool is_allowed_origin(const std::string & origin) {
+    for (const std::string & allowed : jina_get_settings().allowed_origins) {
+        if (allowed == "*" || allowed == origin) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Takes room for the body of a request; false, and refuses it, where there is none.
+bool take_bytes(const httplib::Request & req, httplib::Response & res) {
+    const jina_settings & settings = jina_get_settings();
+    const std::string     length   = req.get_header_value("Content-Length");
+    // A body that comes in chunks does not say how long it will be.
+    const size_t n_bytes = length.empty() ? (req.has_header("Transfer-Encoding") ? settings.max_body_bytes : 0) :
+                                            (size_t) std::strtoull(length.c_str(), nullptr, 10);
+    if (n_bytes > settings.max_body_bytes) {
+        count_refused("body");
+        refuse(res, 413, "the request has " + std::to_string(n_bytes) + " bytes, but at most " +
+               std::to_string(settings.max_body_bytes) + " are allowed; send fewer inputs in a request", "invalid_request_error");
+        return false;
+    }
+    std::unique_lock<std::mutex> lock(all().mutex);
+    if (all().waiting_bytes > 0 && all().waiting_bytes + n_bytes > settings.max_waiting_bytes) {
+        lock.unlock();
+        count_refused("bytes");
+        refuse_for_now(res, "too much text waits already; try again later", "overloaded_error");
+        return false;
+    }
+    all().waiting_bytes += n_bytes;
+    now.n_bytes = n_bytes;
+    return true;
+}
+
+// Before the body is read and the handler is called.
+handled check(const policy & rules, const httplib::Request & req, httplib::Response & res) {
+    const std::string given = req.get_header_value("X-Request-Id");
+    now.id                  = is_id(given) ? given : make_id();
+    now.start               = clock_t_::now();
+    res.set_header("X-Request-Id", now.id);
+
+    const bool        below = req.path.compare(0, rules.prefix.size(), rules.prefix) == 0;
+    const std::string path  = below ? req.path.substr(rules.prefix.size()) : "";
+
+    if (const served * open = find(OPEN, "", path)) {
+        now.path = open->path;
+        res.set_header("Access-Control-Allow-Origin", "*");
+        const std::string why   = jina_not_ready();
+        const bool        ready = std::string(open->path) == "/ready";
+        if (req.method != "GET" && req.method != "HEAD") {
+            res.set_header("Allow", "GET, HEAD");
+            return refuse(res, 405, "this path is for GET", "invalid_request_error");
+        }
+        if (ready ? !why.empty() : !rules.is_ready->load()) {
+            return refuse(res, 503, why.empty() ? "Loading model" : why, "unavailable_error");
+        }
+        res.status = 200;
+        res.set_content(ready ? R"({"status":"ready"})" : R"({"status":"ok"})", "application/json; charset=utf-8");
+        return handled::Handled;
+    }
+
+    // Browsers say which page a request comes from. Without this any page could use a server that
+    // only its own machine can reach.
+    const std::string origin = req.get_header_value("Origin");
+    if (req.has_header("Origin")) {
+        if (!is_allowed_origin(origin)) {
+            count_refused("origin");
+            return refuse(res, 403, "pages of this origin may not use the server; its operator allows some with JINA_ALLOWED_ORIGINS",
+                          "permission_error");
+        }
+        res.set_header("Access-Control-Allow-Origin", origin);
+        res.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After");
+        res.set_header("Vary", "Origin");
+    }
+    if (req.method == "OPTIONS") {
+        res.set_header("Allow", "GET, HEAD, POST, OPTIONS");
+        if (req.has_header("Origin")) {
+            res.set_header("Access-Control-Allow-Methods", "GET, POST");
+            res.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key, X-Request-Id");
+            res.set_header("Access-Control-Max-Age", "600");
+        }
+        res.status = 204;
+        return handled::Handled;
+    }
+
+    if (!has_key(rules, req)) {
+        res.set_header("WWW-Authenticate", "Bearer");
+        return refuse(res, 401, "Invalid API Key", "authentication_error");
+    }
+    const served * route = find(KEYED, req.method, path);
+    if (!route) {
+        if (const served * other = find(KEYED, "", path)) {
+            now.path = other->path;
+            res.set_header("Allow", std::string(other->method) == "GET" ? "GET, HEAD" : other->method);
+            return refuse(res, 405, std::string("this path is for ") + other->method, "invalid_request_error");
+        }
+        return refuse(res, 404, "there is no such path: this server only embeds texts, see its documentation", "not_found_error");
+    }
+    now.path = route->path;
+    if (!rules.is_ready->load()) {
+        return refuse_for_now(res, "Loading model", "unavailable_error");
+    }
+    if (jina_is_draining()) {
+        now.keep = false;
+        count_refused("draining");
+        return refuse_for_now(res, "the server is about to end", "unavailable_error");
+    }
+    if (req.method == "POST" && !take_bytes(req, res)) {
+        now.keep = false;
+        return handled::Handled;
+    }
+    // What waits for an answer gives up when the time for draining is over. The request is the
+    // library's own and not constant; only this handler sees it so.
+    auto & alive = const_cast<httplib::Request &>(req).is_connection_closed;
+    alive        = [closed = alive] { return jina_drain_is_over() || closed(); };
+    return handled::Unhandled;
+}
+
+// What the library itself refuses has no body.
+void explain(const httplib::Request &, httplib::Response & res) {
+    if (!res.body.empty()) {
+        return;
+    }
+    if (jina_read_timed_out()) {
+        res.status = 408;
+    }
+    const std::string why = res.status == 408 ? "the request's body did not come in time" : httplib::status_message(res.status);
+    res.set_content(error_json(res.status, why, res.status < 500 ? "invalid_request_error" : "server_error"),
+                    "application/json; charset=utf-8");
+}
+
+void log_line(const ordered_json & json, const std::string & text) {
+    if (jina_get_settings().json_log) {
+        LOG("%s\n", json.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    } else {
+        LOG("%s\n", text.c_str());
+    }
+}
+
+// Once the answer is written, or could not be.
+void finish(const httplib::Request & req, const httplib::Response & res) {
+    const double seconds = std::chrono::duration<double>(clock_t_::now() - now.start).count();
+    const bool   probe   = now.path == "/health" || now.path == "/v1/health" || now.path == "/ready" || now.path == "/metrics";
+    const bool   embeds  = now.path.find("embedding") != std::string::npos;
+    {
+        std::lock_guard<std::mutex> lock(all().mutex);
+        all().requests[{ now.path.empty() ? "other" : now.path, res.status }]++;
+        if (embeds && res.status == 200) {
+            size_t i = 0;
+            while (i < N_SECONDS && seconds > SECONDS[i]) {
+                i++;
+            }
+            all().in_time[i]++;
+            all().sum_seconds += seconds;
+            all().n_inputs += now.n_inputs;
+            all().n_tokens += now.n_tokens;
+        }
+    }
+    if (now.id.empty() || (probe && res.status == 200)) {
+        return;
+    }
+    const std::string path = now.path.empty() ? "other" : now.path;
+    char              ms[32];
+    std::snprintf(ms, sizeof(ms), "%.1f", seconds * 1000);
+    log_line({ { "event", "request" }, { "method", req.method }, { "path", path }, { "status", res.status },
+               { "inputs", now.n_inputs }, { "tokens", now.n_tokens }, { "ms", std::stod(ms) }, { "id", now.id } },
+             "request: " + req.method + " " + path + " " + std::to_string(res.status) + " inputs=" + std::to_string(now.n_inputs) +
+             " tokens=" + std::to_string(now.n_tokens) + " ms=" + ms + " id=" + now.id);
+}
+
+// The request is over, whatever became of it; true if the connection may be kept.
+bool leave() {
+    {
+        std::lock_guard<std::mutex> lock(all().mutex);
+        all().waiting_bytes -= now.n_bytes;
+        all().waiting_inputs -= now.n_inputs;
+    }
+    if (now.working) {
+        jina_work_ends();
+    }
+    return now.keep;
+}
+
+std::string our_metrics() {
+    std::string text;
+    const auto  line = [&text](const std::string & name, const std::string & labels, double value) {
+        char number[64];
+        std::snprintf(number, sizeof(number), " %.17g\n", value);
+        text += "jina_" + name + (labels.empty() ? "" : "{" + labels + "}") + number;
+    };
+    const auto head = [&text](const std::string & name, const std::string & type, const std::string & help) {
+        text += "# HELP jina_" + name + " " + help + "\n# TYPE jina_" + name + " " + type + "\n";
+    };
+    const size_t n_connections = jina_connection_count();
+
+    std::lock_guard<std::mutex> lock(all().mutex);
+    head("requests_total", "counter", "Requests by path and status.");
+    for (const auto & [key, count] : all().requests) {
+        line("requests_total", "path=\"" + key.first + "\",status=\"" + std::to_string(key.second) + "\"", (double) count);
+    }
+    head("request_seconds", "histogram", "Time of requests for embeddings that were answered with 200.");
+    double count = 0;
+    for (size_t i = 0; i < N_SECONDS; i++) {
+        char limit[32];
+        std::snprintf(limit, sizeof(limit), "le=\"%g\"", SECONDS[i]);
+        count += (double) all().in_time[i];
+        line("request_seconds_bucket", limit, count);
+    }
+    count += (double) all().in_time[N_SECONDS];
+    line("request_seconds_bucket", "le=\"+Inf\"", count);
+    line("request_seconds_sum", "", all().sum_seconds);
+    line("request_seconds_count", "", count);
+    head("inputs_total", "counter", "Inputs embedded.");
+    line("inputs_total", "", (double) all().n_inputs);
+    head("tokens_total", "counter", "Tokens embedded.");
+    line("tokens_total", "", (double) all().n_tokens);
+    head("waiting_inputs", "gauge", "Inputs of requests that are not answered yet.");
+    line("waiting_inputs", "", (double) all().waiting_inputs);
+    head("waiting_bytes", "gauge", "Bytes in the bodies of requests that are not answered yet.");
+    line("waiting_bytes", "", (double) all().waiting_bytes);
+    head("refused_total", "counter", "Requests refused, by reason.");
+    for (const char * reason : { "body", "bytes", "inputs", "origin", "draining" }) {
+        const auto found = all().refused.find(reason);
+        line("refused_total", std::string("reason=\"") + reason + "\"", found == all().refused.end() ? 0 : (double) found->second);
+    }
+    head("connections", "gauge", "Open connections.");
+    line("connections", "", (double) n_connections);
+    head("ready", "gauge", "1 where the server takes work.");
+    line("ready", "", jina_not_ready().empty() ? 1 : 0);
+    return text;
+}
+
+// Asks for the server's own metrics in a thread of its own, and keeps what it last said.
+class upstream_metrics {
+  public:
+    explicit upstream_metrics(server_http_context::handler_t handler) : handler(std::move(handler)) {
+        std::thread([this] { ask(); }).detach();
+    }
+
+    // As of now if the server answers within a moment, else as of the last time.
+    std::string get() {
+        std::unique_lock<std::mutex> lock(mutex);
+        wanted = true;
+        condition.notify_all();
+        condition.wait_for(lock, std::chrono::milliseconds(200), [this] { return !wanted; });
+        return text;
+    }
+
+  private:
+    const server_http_context::handler_t handler;
+    std::mutex                           mutex;
+    std::condition_variable              condition;
+    bool                                 wanted = false;
+    std::string                          text;
+
+    void ask() {
+        const std::function<bool()> never = [] { return false; };
+        while (true) {
+            std::unique_lock<std::mutex> lock(mutex);
+            condition.wait(lock, [this] { return wanted; });
+            lock.unlock();
+            std::string said;
+            try {
+                const server_http_req request{ {}, {}, "/metrics", "", "", {}, never };
+                const auto            res = handler(request);
+                said                      = res && res->status == 200 ? res->data : "";
+            } catch (const std::exception & error) {
+                LOG_WRN("the server's own metrics cannot be had: %s\n", error.what());
+            }
+            lock.lock();
+            text   = said;
+            wanted = false;
+            condition.notify_all();
+        }
+    }
+};
+
+} // namespace
+
+static std::string api_prefix;
+
+const std::string & jina_api_prefix() {
+    return api_prefix;
+}
+
+void jina_configure_http(httplib::Server & server, const common_params & params, const std::atomic<bool> & is_ready) {
+    api_prefix       = params.api_prefix;
+    const auto rules = std::make_shared<policy>(policy{ params.api_prefix, params.api_keys, &is_ready });
+    server.set_pre_routing_handler([rules](const httplib::Request & req, httplib::Response & res) { return check(*rules, req, res); });
+    server.set_error_handler(explain);
+    server.set_logger(finish);
+    server.set_payload_max_length(jina_get_settings().max_body_bytes);
+    jina_watch_connections(server, [] { now = current(); }, leave);
+}
+
+server_http_res_ptr jina_call(const server_http_context::handler_t & handler, const server_http_req & request) {
+    if (!now.working) {
+        now.working = true;
+        jina_work_begins();
+    }
+    jina_check_nesting(request.body);
+    server_http_res_ptr res = handler(request);
+    if (res && !res->is_stream() && res->data.empty()) {
+        // It has given up: the time for draining is over, or the client has gone (499 is nginx's word for that).
+        return jina_drain_is_over() ?
+                   jina_refusal(503, "the server ended before this was done; send it again", "unavailable_error") :
+                   jina_refusal(499, "the client has gone", "client_closed_request");
+    }
+    return res;
+}
+
+server_http_res_ptr jina_refusal(int status, const std::string & message, const std::string & type) {
+    auto res    = std::make_unique<server_http_res>();
+    res->status = status;
+    res->data   = error_json(status, message, type);
+    if (status == 503) {
+        res->headers["Retry-After"] = "1";
+    }
+    return res;
+}
+
+bool jina_take_inputs(size_t n_inputs) {
+    std::unique_lock<std::mutex> lock(all().mutex);
+    if (all().waiting_inputs > 0 && all().waiting_inputs + n_inputs > jina_get_settings().max_waiting_inputs) {
+        all().refused["inputs"]++;
+        return false;
+    }
+    all().waiting_inputs += n_inputs;
+    now.n_inputs += n_inputs;
+    return true;
+}
+
+void jina_note_tokens(size_t n_tokens) {
+    now.n_tokens = n_tokens;
+}
+
+server_http_context::handler_t jina_metrics(server_http_context::handler_t upstream) {
+    auto * const own = new upstream_metrics(std::move(upstream)); // never destroyed: its thread goes on to the end
+    return [own](const server_http_req &) {
+        auto res          = std::make_unique<server_http_res>();
+        res->content_type = "text/plain; version=0.0.4";
+        res->data         = own->get() + our_metrics();
+        return res;
+    };
+}
+
+void jina_log_setting(const std::string & name, const std::string & value) {
+    log_line({ { "event", "setting" }, { "name", name }, { "value", value } }, "setting: " + name + " = " + value);
+}
