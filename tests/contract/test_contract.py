@@ -28,6 +28,9 @@ def _need(config: pytest.Config, server: Server, name: str) -> None:
             )
         case "real-weights":
             need(config, name, available=not server.synthetic, why="the server's are synthetic")
+        case "api-key":
+            why = "the server asks for none (--api-key); tests/runtime boots one that does"
+            need(config, name, available=server.api_key is not None, why=why)
         case "full-context":
             need(
                 config,

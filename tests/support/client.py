@@ -11,6 +11,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.support.samples import Samples
+
 #: A text, or a text already made into tokens.
 Input = str | list[int]
 
@@ -64,16 +66,15 @@ class Client:
         """Return the names that ``/v1/models`` lists."""
         return [model["id"] for model in _json(self.request("GET", "/v1/models"))["data"]]
 
-    def metrics(self) -> dict[str, float]:
-        """Return the samples of ``/metrics`` that carry no labels, by name."""
+    def samples(self) -> Samples:
+        """Return all that ``/metrics`` says."""
         response = self.request("GET", "/metrics")
         assert response.status_code == 200, describe(response)
-        samples = [line.split() for line in response.text.splitlines()]
-        return {
-            sample[0]: float(sample[1])
-            for sample in samples
-            if len(sample) == 2 and not sample[0].startswith("#")
-        }
+        return Samples.read(response.text)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the samples of ``/metrics`` that carry no labels, by name."""
+        return {sample.name: sample.value for sample in self.samples().all if not sample.labels}
 
 
 def vectors(body: dict[str, Any]) -> NDArray[np.float32]:

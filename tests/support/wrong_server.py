@@ -19,12 +19,16 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.contract.checks.inputs import CORPUS
 from tests.contract.checks.real import CARD_DOCUMENTS, CARD_QUERY, CARD_SIMILARITIES
+from tests.support.refusals import RefusalError, bad_request
 from tests.support.server import Server
+from tests.support.toy_front import Front, refusal_of_model
+from tests.support.toy_metrics import ToyMetrics
 from tools.catalog import Model, load_models
 
 Vector = NDArray[np.float64]
@@ -34,6 +38,8 @@ PREFIXES = load_models()
 #: Where embeddings are answered, and for which side.
 _PATHS = {
     "/v1/embeddings": None,
+    "/embeddings": None,
+    "/embedding": None,
     "/query/v1/embeddings": "query",
     "/document/v1/embeddings": "document",
 }
@@ -48,6 +54,12 @@ _SIDES = {
     },
     "task": {"retrieval.query": "query", "retrieval.passage": "document"},
 }
+
+#: The most inputs of a request, the image's own default.
+MAX_INPUTS = 2048
+
+#: Characters of a token; a text of more than so many for each token of the context is not counted.
+LONGEST_WORD = 100
 
 #: The token that ends every text; also the largest token id.
 END = 128_000
@@ -110,25 +122,46 @@ FAULTS = frozenset(
         "truncation unsaid",
         "truncation loses the end",
         "truncation everywhere",
+        # the routes
+        "generates text",
+        "methods unchecked",
+        "reads every body first",
+        "capabilities unsaid",
+        "no entry for a model",
+        # the model's name
+        "model echoed",
+        "own name in one spelling",
+        "every model's name taken",
+        # the limits and what is said of them
+        "any number of inputs",
+        "bodies of any size",
+        "wrong values sent back whole",
+        "answers in Latin-1",
+        "embd_normalize unchecked",
+        # who may ask
+        "one spelling of Bearer",
+        "a part of a key is enough",
+        "no challenge",
+        "metrics without a key",
+        "health needs a key",
+        "every origin is let in",
+        "health hidden from browsers",
+        "browsers are told of any answer",
         # the rest
+        "request ids dropped",
+        "any request id taken",
         "never healthy",
+        "never ready",
         "no metrics",
         "metrics stand still",
+        "histogram without an end",
+        "gauges missing",
     }
 )
 
 
-class RefusalError(Exception):
-    """A request that the server refuses, and why."""
-
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"error": {"code": status, "type": kind, "message": message}}
-
-
-def bad_request(message: str) -> RefusalError:
-    return RefusalError(400, "invalid_request_error", message)
+def too_long(message: str) -> RefusalError:
+    return RefusalError(400, "exceed_context_size_error", message)
 
 
 def tokenize(text: str) -> list[int]:
@@ -257,8 +290,17 @@ class ToyReference:
 class WrongServer:
     """Serves the toy on a free port of this machine, as a context manager."""
 
-    def __init__(self, model: Model, fault: str | None = None, *, synthetic: bool = True) -> None:
+    def __init__(
+        self,
+        model: Model,
+        fault: str | None = None,
+        *,
+        synthetic: bool = True,
+        api_key: str | None = None,
+    ) -> None:
         assert fault is None or fault in FAULTS, fault
+        self.front = Front(fault, api_key)
+        self.metrics = ToyMetrics(fault)
         self.model = model
         self.fault = fault
         self.toy = ToyModel(model, fault)
@@ -266,7 +308,6 @@ class WrongServer:
         self.name = f"jina-embeddings-v5-text-{model.name}-retrieval"
         if synthetic and fault != "synthetic weights unnamed":
             self.name += "-synthetic"
-        self.prompt_tokens = 0
         self.refused_before = False
         self.swapped: list[list[Vector]] = []
         self.arrival = threading.Condition()
@@ -288,7 +329,7 @@ class WrongServer:
             base_url=f"http://127.0.0.1:{self._http.server_port}",
             model=self.model,
             model_file=model_file,
-            api_key=None,
+            api_key=self.front.key,
             synthetic=self.synthetic,
             quantisation="Q8_0",
             bare=False,
@@ -296,30 +337,80 @@ class WrongServer:
 
     def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | str:
         """Return what answers a request, as JSON or as text; raises RefusalError."""
-        match method, path:
-            case "GET", "/health" if self.fault != "never healthy":
-                return {"status": "ok"}
-            case "GET", "/metrics" if self.fault != "no metrics":
-                count = 0 if self.fault == "metrics stand still" else self.prompt_tokens
-                return f"llamacpp:prompt_tokens_total {count}\n"
-            case "GET", "/v1/models":
-                name = "another-model" if self.fault == "another model's name" else self.name
-                return {"object": "list", "data": [{"id": name, "object": "model"}]}
-            case "POST", "/tokenize":
-                request = json.loads(body)
-                tokens = self.toy.tokens(request["content"])
-                return {"tokens": tokens if request["add_special"] else tokens[:-1]}
-            case "POST", _ if path in _PATHS:
-                return self.embeddings(body, _PATHS[path])
-            case "GET", "/health":
-                raise RefusalError(503, "unavailable_error", "Loading model")
-        if self.fault == "bad requests accepted":
+        answer = self.told(path) if method == "GET" else self.made(path, body)
+        if answer is not None:
+            return answer
+        if self.fault in ("bad requests accepted", "generates text", "methods unchecked"):
             return {}
-        raise RefusalError(404, "not_found_error", f"nothing answers {method} {path}")
+        raise refusal_of_model(f"{path} is not served")
+
+    def told(self, path: str) -> dict[str, Any] | str | None:
+        """Return what the server says of itself; None where the path is of nothing."""
+        answer: dict[str, Any] | str | None = None
+        match path:
+            case "/health" | "/v1/health" if self.fault != "never healthy":
+                answer = {"status": "ok"}
+            case "/ready" if self.fault != "never ready":
+                answer = {"status": "ready"}
+            case "/health" | "/v1/health" | "/ready":
+                raise RefusalError(503, "unavailable_error", "Loading model")
+            case "/metrics" if self.fault != "no metrics":
+                answer = self.metrics.text()
+            case "/models" | "/v1/models":
+                entry = self.entry()
+                answer = {"object": "list", "data": [entry], "models": [entry]}
+            case _ if self.is_own(path):
+                answer = self.entry()
+        return answer
+
+    def made(self, path: str, body: bytes) -> dict[str, Any] | None:
+        """Return what is made of a body; None where the path is of nothing."""
+        if path in _PATHS:
+            return self.embeddings(body, _PATHS[path])
+        if path == "/tokenize":
+            request = json.loads(body)
+            tokens = self.toy.tokens(request.get("content", ""))
+            return {"tokens": tokens if request.get("add_special") else tokens[:-1]}
+        return {"content": ""} if path == "/detokenize" else None
+
+    def is_own(self, path: str) -> bool:
+        """Whether a path is that of the served model's entry."""
+        own = {f"/models/{self.name}", f"/v1/models/{self.name}"}
+        return path in own and self.fault != "no entry for a model"
+
+    def entry(self) -> dict[str, Any]:
+        """Return what the list of models says of the only one."""
+        name = "another-model" if self.fault == "another model's name" else self.name
+        said: dict[str, Any] = {
+            "capabilities": ["embedding"],
+            "dimensions": self.model.dims,
+            "matryoshka": list(self.model.matryoshka),
+            "context": self.model.context,
+            "pooling": "last",
+        }
+        if self.fault == "capabilities unsaid":
+            said["capabilities"] = ["completion"]
+        return {"id": name, "object": "model", **said}
+
+    def named(self, asked: str) -> str:
+        """Return the name to answer in; raises RefusalError for the other model's."""
+        if self.fault == "answers under another model's name":
+            return "another-model"
+        bare = asked.removeprefix("jinaai/").removesuffix("-retrieval")
+        own = f"jina-embeddings-v5-text-{self.model.name}"
+        others = {f"jina-embeddings-v5-text-{name}" for name in PREFIXES.models} - {own}
+        if bare in others and self.fault != "every model's name taken":
+            raise refusal_of_model(f"this server serves {self.name}")
+        if bare == own and asked != own and self.fault == "own name in one spelling":
+            raise refusal_of_model(f"{asked} is not served")
+        return asked if asked and self.fault == "model echoed" else self.name
 
     def embeddings(self, body: bytes, path_side: str | None = None) -> dict[str, Any]:
         request = self.parse(body)
+        name = self.named(request.get("model", ""))
         given = self.split(request.get("input"))
+        if len(given) > MAX_INPUTS and self.fault != "any number of inputs":
+            raise bad_request(f"{len(given)} inputs are more than {MAX_INPUTS}")
         side = self.side(request, None if self.fault == "path prefixes ignored" else path_side)
         if side:
             given = [self.prefixed(each, side) for each in given]
@@ -340,12 +431,11 @@ class WrongServer:
         used = sum(map(len, inputs)) + (self.fault == "usage off by one")
         if side and self.fault == "prefix not counted":
             used -= len(inputs)
-        self.prompt_tokens += used
-        other_name = self.fault == "answers under another model's name"
+        self.metrics.embedded(len(inputs), used)
         first = 1 if self.fault == "index from one" else 0
         return {
             **({} if self.fault == "fields missing" else {"object": "list"}),
-            "model": "another-model" if other_name else request.get("model", self.name),
+            "model": name,
             "usage": {"prompt_tokens": used, "total_tokens": used},
             "data": [
                 {
@@ -365,7 +455,8 @@ class WrongServer:
         try:
             request = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise bad_request(f"not JSON: {error}") from None
+            said = "é" if self.fault == "answers in Latin-1" else str(error)
+            raise bad_request(f"not JSON: {said}") from None
         if not isinstance(request, dict):
             raise bad_request("the body must be a JSON object")
         if self.fault == "unknown fields refused" and "user" in request:
@@ -377,17 +468,30 @@ class WrongServer:
         # Null is as good as absent, but for the input.
         request = {name: value for name, value in request.items() if value is not None}
         if request.get("encoding_format", "float") not in ("float", "base64"):
-            raise bad_request("encoding_format must be float or base64")
+            whole = self.fault == "wrong values sent back whole"
+            said = f", not {request['encoding_format']}" if whole else ""
+            raise bad_request(f"encoding_format must be float or base64{said}")
         if not isinstance(request.get("model", ""), str):
             raise bad_request("model must be a string")
         if not isinstance(request.get("truncate", False), bool):
             raise bad_request("truncate must be true or false")
+        self.check_normalisation(request)
         dimensions = request.get("dimensions", self.model.dims)
         if type(dimensions) is not int or dimensions not in self.model.matryoshka:
             sizes = list(self.model.matryoshka)
             unsaid = self.fault == "dimensions refused without a reason"
             raise bad_request("no" if unsaid else f"dimensions must be one of {sizes}")
         return request
+
+    def check_normalisation(self, request: dict[str, Any]) -> None:
+        """Refuse a norm that is none, or one that a shortened vector cannot have."""
+        norm = request.get("embd_normalize", 2)
+        if self.fault == "embd_normalize unchecked":
+            return
+        if type(norm) is not int or not -1 <= norm <= 100:
+            raise bad_request("embd_normalize must be an integer from -1 to 100")
+        if norm != 2 and "dimensions" in request:
+            raise bad_request("with dimensions, embd_normalize must be 2")
 
     def side(self, request: dict[str, Any], path_side: str | None) -> str | None:
         """Return the side that the path and the fields agree on; None where none is named."""
@@ -446,7 +550,7 @@ class WrongServer:
         if given == "":
             raise bad_request("an input is empty")
         if isinstance(given, str):
-            tokens = self.toy.tokens(given)
+            tokens = self.tokens(given)
         elif not _is_token_array(given) or not given:
             raise bad_request("each input must be a text or a token array that is not empty")
         elif self.fault == "token arrays read as text":
@@ -459,6 +563,14 @@ class WrongServer:
             raise RefusalError(500, "server_error", "too large to process")
         return tokens
 
+    def tokens(self, text: str) -> list[int]:
+        """Return a text's tokens; raises RefusalError for one that cannot but be too long."""
+        if len(text) > LONGEST_WORD * self.model.context:
+            if self.fault != "more than context accepted":
+                raise too_long(f"the text is longer than the context of {self.model.context}")
+            text = text[: self.model.context]
+        return self.toy.tokens(text)
+
     def fit(self, tokens: list[int], *, cut: bool) -> list[int]:
         """Return tokens no longer than the context, cut where that was asked for."""
         limit = self.model.context - (self.fault == "context refused")
@@ -466,7 +578,7 @@ class WrongServer:
             return tokens
         if not cut:
             named = "" if self.fault == "limit unnamed" else f" of {limit}"
-            raise bad_request(f"{len(tokens)} tokens exceed the context{named}")
+            raise too_long(f"{len(tokens)} tokens exceed the context{named}")
         if self.fault == "truncation loses the end":
             return tokens[:limit]
         return [*tokens[: limit - 1], tokens[-1]]
@@ -495,26 +607,52 @@ class WrongServer:
         numbers = vector.astype(np.float32).tolist()
         return [None if np.isnan(number) else number for number in numbers]
 
-    def handle(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any] | str]:
-        """Return the status and the body that answer a request, refusals too."""
+    def handle(self, request: ToyRequest) -> tuple[int, dict[str, Any] | str, dict[str, str]]:
+        """Return the status, the body and the headers that answer a request, refusals too."""
         if self.fault == "broken after an error" and self.refused_before:
-            return 500, "broken since an earlier request"
+            return 500, "broken since an earlier request", {}
         try:
-            return 200, self.answer(method, path, body)
+            if self.fault == "reads every body first":
+                request.read()
+            self.front.admit(request.method, request.path, request.headers)
+            return 200, self.answer(request.method, request.path, request.read()), {}
         except RefusalError as refusal:
             self.refused_before = True
             match self.fault:
                 case "bad requests accepted":
-                    return 200, self.embeddings(b'{"input": "nothing"}')
+                    return 200, self.embeddings(b'{"input": "nothing"}'), {}
                 case "errors are 500":
-                    return 500, refusal.body
+                    return 500, refusal.body, {}
                 case "errors are text":
-                    return refusal.status, str(refusal)
-            return refusal.status, refusal.body
+                    return refusal.status, str(refusal), {}
+            return refusal.status, refusal.body, refusal.headers
 
 
 def _is_token_array(given: Any) -> bool:
     return isinstance(given, list) and all(type(each) is int for each in given)
+
+
+class ToyRequest:
+    """A request whose header has come; its body is read when it is asked for."""
+
+    def __init__(self, handler: BaseHTTPRequestHandler) -> None:
+        self.method = handler.command
+        self.path = handler.path
+        self.headers = httpx.Headers(list(handler.headers.items()))
+        self._file = handler.rfile
+        self._left = int(handler.headers.get("Content-Length", 0))
+
+    def read(self) -> bytes:
+        """Return what of the body has not been read."""
+        parts = []
+        while self._left and (part := self._file.read(min(self._left, 65536))):
+            self._left -= len(part)
+            parts.append(part)
+        return b"".join(parts)
+
+    def drop(self) -> None:
+        """Read the rest once the answer is out, so that a client that still sends can read it."""
+        self.read()
 
 
 class _Listener(ThreadingHTTPServer):
@@ -528,23 +666,24 @@ def _handler(server: WrongServer) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
         wbufsize = -1
 
-        def do_GET(self) -> None:
-            self._do("GET")
-
-        def do_POST(self) -> None:
-            self._do("POST")
-
-        def _do(self, method: str) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            status, body = server.handle(method, self.path, self.rfile.read(length))
-            text = body if isinstance(body, str) else json.dumps(body)
+        def _do(self) -> None:
+            request = ToyRequest(self)
+            path = self.path
+            status, body, more = server.handle(request)
+            server.metrics.answered(path, status)
+            text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
             kind = "text/plain" if text is body else "application/json"
-            content = text.encode()
+            content = text.encode("latin-1" if server.fault == "answers in Latin-1" else "utf-8")
             self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
+            headers = {"Content-Type": kind, "Content-Length": str(len(content)), **more}
+            for name, value in {**headers, **server.front.headers(path, request.headers)}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
+            self.wfile.flush()
+            request.drop()
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_OPTIONS = _do  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             """Say nothing: pytest shows what matters."""

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.checks import elasticsearch, errors, numbers, sides
+from tests.contract.checks import elasticsearch, errors, health, numbers, sides
 from tests.contract.checks.all import CHECKS
 from tests.contract.checks.check import Check
+from tests.support import sockets
 from tests.support.wrong_server import FAULTS, ToyReference, WrongServer
 from tools.catalog import load_models
 
 MODELS = load_models().models
 BY_NAME = {check.name: check for check in CHECKS}
 REFUSALS = {f"refuses_{name}" for name in errors.BAD_REQUESTS}
+NORMS = {f"refuses_{name}" for name in errors.BAD_REQUESTS if name.startswith("embd_normalize")}
 REFERENCES = {f"reference_{length}_tokens" for length in numbers.LENGTHS}
 
 ADDS_PREFIX = {f"side_{name}" for name in sides.WAYS}
@@ -102,15 +104,64 @@ CAUGHT_BY: dict[str, set[str]] = {
         "serves_context",
     },
     "context refused": {"serves_context"},
-    "more than context accepted": {"refuses_more_than_context", "serves_after_too_long_input"},
+    "more than context accepted": {
+        "refuses_more_than_context",
+        "serves_after_too_long_input",
+        "refuses_a_text_of_megabytes",
+    },
     "limit unnamed": {"refuses_more_than_context"},
     "truncation unsaid": {"truncates", "truncates_nothing"},
     "truncation loses the end": {"truncates"},
     "truncation everywhere": {"truncates", "truncates_nothing"},
-    "never healthy": {"health"},
+    "generates text": {"serves_embeddings_only"},
+    "methods unchecked": {"other_methods_are_named"},
+    "reads every body first": {
+        "unknown_route_is_refused_before_its_body",
+        "foreign_pages_are_refused_before_their_body",
+        "refuses_a_huge_body_unread",
+    },
+    "capabilities unsaid": {"models_say_what_they_can"},
+    "no entry for a model": {"a_model_has_an_entry_of_its_own"},
+    "model echoed": {"answers_name_the_model_that_computed"},
+    "own name in one spelling": {"its_own_name_has_spellings"},
+    "every model's name taken": {"the_other_model_is_not_here"},
+    "any number of inputs": {"refuses_too_many_inputs"},
+    "bodies of any size": {"refuses_a_huge_body_unread"},
+    "wrong values sent back whole": {"refusals_are_short"},
+    "answers in Latin-1": {"latin1_is_refused_in_utf8"},
+    "embd_normalize unchecked": NORMS,
+    "one spelling of Bearer": {"keys_are_read_in_every_spelling"},
+    "a part of a key is enough": {"wrong_keys_are_refused"},
+    "no challenge": {"wrong_keys_are_refused"},
+    "metrics without a key": {"everything_but_health_is_closed"},
+    "health needs a key": {"health_needs_no_key"},
+    "every origin is let in": {
+        "foreign_pages_are_refused",
+        "foreign_pages_are_refused_before_their_body",
+        "foreign_preflights_are_refused",
+    },
+    "health hidden from browsers": {"health_is_readable_for_pages"},
+    "browsers are told of any answer": {"other_clients_see_nothing_of_it"},
+    "request ids dropped": {"request_ids_are_sent_back", "request_ids_are_made"},
+    "any request id taken": {"request_ids_are_made"},
+    "never healthy": {"health", "health_needs_no_key"},
+    "never ready": {"ready", "serves_what_it_says"},
     "no metrics": {"metrics"},
-    "metrics stand still": {"metrics"},
+    "metrics stand still": {"metrics", "metrics_count_what_is_done"},
+    "histogram without an end": {"metrics_have_a_histogram"},
+    "gauges missing": {"metrics_tell_what_waits"},
 }
+
+
+#: The toy's key: it asks for one, so that the checks of keys have something to judge.
+KEY = "toy-key"
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a toy does not do at once it never does."""
+    monkeypatch.setattr(sockets, "HANG_SECONDS", 1.0)
+    monkeypatch.setattr(health, "COUNTED_SECONDS", 0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -127,13 +178,13 @@ def run(check: Check, server: WrongServer) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_without_a_fault_every_check_passes(model: str) -> None:
-    with WrongServer(MODELS[model], synthetic=False) as server:
+    with WrongServer(MODELS[model], synthetic=False, api_key=KEY) as server:
         for check in CHECKS:
             run(check, server)
 
 
 def test_without_a_fault_synthetic_weights_are_named_so() -> None:
-    with WrongServer(MODELS["nano"], synthetic=True) as server:
+    with WrongServer(MODELS["nano"], synthetic=True, api_key=KEY) as server:
         run(BY_NAME["models"], server)
 
 
@@ -142,7 +193,7 @@ def test_without_a_fault_synthetic_weights_are_named_so() -> None:
 )
 def test_fault_is_caught(fault: str, name: str) -> None:
     synthetic = "real-weights" not in BY_NAME[name].needs
-    wrong = WrongServer(MODELS["nano"], fault, synthetic=synthetic)
+    wrong = WrongServer(MODELS["nano"], fault, synthetic=synthetic, api_key=KEY)
     with wrong as server, pytest.raises(AssertionError):
         run(BY_NAME[name], server)
 

@@ -12,12 +12,19 @@ pytest.register_assert_rewrite(
         f"{__name__}.{module}"
         for module in (
             "api",
+            "browsers",
             "errors",
+            "health",
+            "keys",
             "length",
+            "limits",
             "numbers",
             "real",
+            "request_ids",
             "retrieval",
+            "routes",
             "sides",
+            "truth",
             "vectors",
         )
     )

@@ -2,19 +2,32 @@
 
 from tests.contract.checks import (
     api,
+    browsers,
     elasticsearch,
     errors,
+    health,
+    keys,
     length,
+    limits,
     numbers,
     real,
+    request_ids,
     retrieval,
+    routes,
     sides,
+    truth,
     vectors,
 )
 from tests.contract.checks.check import Check
 
 CHECKS: tuple[Check, ...] = (
     *api.CHECKS,
+    *routes.CHECKS,
+    *health.CHECKS,
+    *truth.CHECKS,
+    *request_ids.CHECKS,
+    *browsers.CHECKS,
+    *keys.CHECKS,
     *sides.CHECKS,
     *vectors.CHECKS,
     *retrieval.CHECKS,
@@ -22,5 +35,6 @@ CHECKS: tuple[Check, ...] = (
     *numbers.CHECKS,
     *length.CHECKS,
     *errors.CHECKS,
+    *limits.CHECKS,
     *real.CHECKS,
 )

@@ -34,6 +34,7 @@ _TYPES = "llama-server answers 500 to an input of the wrong type"
 _ONE = "llama-server takes a list with a number in it for one input"
 _EMPTY = "llama-server embeds the token that it adds to the empty text"
 _IGNORED = "llama-server ignores dimensions and answers 200"
+_NORMALIZE = "llama-server takes any number for embd_normalize, or answers 500"
 
 BAD_REQUESTS = {
     "get": BadRequest(b"", method="GET"),
@@ -70,28 +71,58 @@ BAD_REQUESTS = {
         encoding_format=5,
         xfail="llama-server answers 500 to an encoding_format of the wrong type",
     ),
+    "encoding_format_empty": _json(input="a text", encoding_format=""),
+    "encoding_format_empty_with_dimensions": _json(
+        input="a text", encoding_format="", dimensions=64
+    ),
     "dimensions_zero": _json(input="a text", dimensions=0, xfail=_IGNORED),
     "dimensions_not_supported": _json(input="a text", dimensions=33, xfail=_IGNORED),
     "dimensions_too_large": _json(input="a text", dimensions=4096, xfail=_IGNORED),
     "dimensions_text": _json(input="a text", dimensions="64", xfail=_IGNORED),
     "dimensions_fraction": _json(input="a text", dimensions=64.5, xfail=_IGNORED),
     "dimensions_flag": _json(input="a text", dimensions=True, xfail=_IGNORED),
+    "embd_normalize_below": _json(input="a text", embd_normalize=-2, xfail=_NORMALIZE),
+    "embd_normalize_above": _json(input="a text", embd_normalize=101, xfail=_NORMALIZE),
+    "embd_normalize_wraps_around": _json(
+        input="a text", embd_normalize=2**64 - 1, xfail=_NORMALIZE
+    ),
+    "embd_normalize_fraction": _json(input="a text", embd_normalize=2.5, xfail=_NORMALIZE),
+    "embd_normalize_flag": _json(input="a text", embd_normalize=True, xfail=_NORMALIZE),
+    "embd_normalize_text": _json(input="a text", embd_normalize="2", xfail=_NORMALIZE),
+    "embd_normalize_with_dimensions": _json(
+        input="a text", embd_normalize=1, dimensions=64, xfail=_NORMALIZE
+    ),
     "truncate_text": _json(input="a text", truncate="yes", xfail="llama-server knows no truncate"),
     "input_type_number": _json(input="a text", input_type=5, xfail="llama-server knows no sides"),
 }
+
+
+#: The most bytes of a refusal: a sentence, and room for a value of ordinary size in it.
+SHORT = 2000
 
 
 def assert_refused(response: httpx.Response) -> None:
     """Expect a 4xx whose JSON body says why, in OpenAI's form."""
     answer = describe(response)
     assert 400 <= response.status_code < 500, answer
-    assert response.headers["content-type"].startswith("application/json"), answer
+    assert response.headers.get("content-type", "").startswith("application/json"), answer
     error = response.json().get("error")
     assert isinstance(error, dict), answer
     for key in ("message", "type"):
         assert isinstance(error.get(key), str), answer
         assert error[key], answer
     assert error.get("code") == response.status_code, answer
+
+
+def assert_model_not_found(response: httpx.Response) -> None:
+    """Expect a 404 that OpenAI's clients understand as an unknown model."""
+    answer = describe(response)
+    assert response.status_code == 404, answer
+    assert response.headers.get("content-type", "").startswith("application/json"), answer
+    error = response.json()["error"]
+    assert error["message"], answer
+    # OpenAI has it in `code`, llama-server has its kinds in `type`.
+    assert "model_not_found" in (error.get("code"), error.get("type")), answer
 
 
 def send(client: Client, bad: BadRequest) -> httpx.Response:
@@ -104,6 +135,38 @@ def send(client: Client, bad: BadRequest) -> httpx.Response:
 def refused(_server: Server, client: Client, bad: BadRequest) -> None:
     """Bad requests are refused with a reason."""
     assert_refused(send(client, bad))
+
+
+def latin1_is_refused_in_utf8(_server: Server, client: Client) -> None:
+    """A body in Latin-1 is refused, and the answer itself is JSON as it must be: in UTF-8."""
+    for body in (b'{"input": "caf\xe9"}', b'{"input": "a", "\xe9": 1}', b"\xe9"):
+        response = send(client, BadRequest(body))
+        assert response.status_code == 400, describe(response)
+        written = response.content.decode("utf-8", "replace")
+        assert written.encode() == response.content, f"not UTF-8: {response.content!r}"
+        assert_refused(response)
+
+
+def refusals_are_short(_server: Server, client: Client) -> None:
+    """A wrong value is not sent back whole: it may be a megabyte."""
+    long = "x" * 1_000_000
+    for fields in (
+        {"encoding_format": long},
+        {"dimensions": long},
+        {"input_type": long},
+        {"task": long},
+        {"truncate": long},
+        {"embd_normalize": long},
+        {"model": [long]},
+        {"dimensions": 10**4000},
+        {"input": [["a text"], long]},
+    ):
+        response = client.request("POST", "/v1/embeddings", json={"input": "a text", **fields})
+        assert 400 <= response.status_code < 500, describe(response)
+        assert len(response.content) < SHORT, f"{fields.keys()}: {len(response.content)} bytes"
+    response = client.request("POST", "/" + long[:4000])
+    assert_refused(response)
+    assert len(response.content) < SHORT, describe(response)
 
 
 def serves_after_bad_requests(server: Server, client: Client) -> None:
@@ -120,5 +183,11 @@ CHECKS = (
         Check(f"refuses_{name}", partial(refused, bad=bad), xfail=bad.xfail)
         for name, bad in BAD_REQUESTS.items()
     ),
+    Check(
+        "latin1_is_refused_in_utf8",
+        latin1_is_refused_in_utf8,
+        xfail=_PARSER,
+    ),
+    Check("refusals_are_short", refusals_are_short, xfail=_TYPES),
     Check("serves_after_bad_requests", serves_after_bad_requests),
 )

@@ -1,0 +1,147 @@
+"""Routes: embeddings and what belongs to them are served, and nothing else that generates."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from tests.contract.checks.check import Check
+from tests.contract.checks.errors import assert_model_not_found, assert_refused
+from tests.support.client import Client, describe
+from tests.support.server import Server
+from tests.support.sockets import answer_before_body
+
+#: All that is served, with the method of each; beside these only /models/ID and /v1/models/ID.
+SERVED = {
+    "/health": "GET",
+    "/v1/health": "GET",
+    "/ready": "GET",
+    "/metrics": "GET",
+    "/models": "GET",
+    "/v1/models": "GET",
+    "/v1/embeddings": "POST",
+    "/embeddings": "POST",
+    "/embedding": "POST",
+    "/query/v1/embeddings": "POST",
+    "/document/v1/embeddings": "POST",
+    "/tokenize": "POST",
+    "/detokenize": "POST",
+}
+
+#: What llama-server does beside embeddings, by the routes of all its sources that we build.
+NOT_SERVED = (
+    "/",
+    "/index.html",
+    "/api/chat",
+    "/api/show",
+    "/api/tags",
+    "/apply-template",
+    "/audio/transcriptions",
+    "/chat/completions",
+    "/chat/completions/input_tokens",
+    "/completion",
+    "/completions",
+    "/cors-proxy",
+    "/infill",
+    "/lora-adapters",
+    "/props",
+    "/rerank",
+    "/reranking",
+    "/responses",
+    "/responses/input_tokens",
+    "/slots",
+    "/slots/0",
+    "/tools",
+    "/v1/audio/transcriptions",
+    "/v1/chat/completions",
+    "/v1/chat/completions/control",
+    "/v1/chat/completions/input_tokens",
+    "/v1/completions",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/rerank",
+    "/v1/reranking",
+    "/v1/responses",
+    "/v1/responses/input_tokens",
+    "/v1/stream",
+    "/v1/streams/lookup",
+)
+
+#: Served would be the model of this name, asked with GET; these load models and tell of them.
+NOT_POSTED = ("/models/load", "/models/unload", "/models/sse")
+
+
+def serves_what_it_says(_server: Server, client: Client) -> None:
+    """Every route that is listed is there."""
+    for path, method in SERVED.items():
+        response = client.request(method, path, **({"json": {}} if method == "POST" else {}))
+        assert response.status_code not in (404, 405, 501), describe(response)
+        assert response.status_code < 500, describe(response)
+
+
+def serves_embeddings_only(_server: Server, client: Client) -> None:
+    """Routes that generate, rerank, or touch slots and templates are not there, by any method."""
+    for path in NOT_SERVED:
+        for method in ("GET", "POST", "DELETE"):
+            response = client.request(method, path)
+            assert response.status_code == 404, describe(response)
+            assert_refused(response)
+            assert response.json()["error"]["type"] == "not_found_error", describe(response)
+    for path in NOT_POSTED:
+        assert client.request("GET", path).status_code == 404, path
+        assert client.request("POST", path).status_code in (404, 405), path
+
+
+def other_methods_are_named(_server: Server, client: Client) -> None:
+    """A route asked with another method says 405, and which one it allows."""
+    for path, allowed in SERVED.items():
+        for method in {"GET", "POST", "PUT", "DELETE"} - {allowed}:
+            response = client.request(method, path)
+            assert response.status_code == 405, describe(response)
+            assert allowed in response.headers.get("Allow", ""), describe(response)
+            assert_refused(response)
+
+
+def unknown_route_is_refused_before_its_body(server: Server, _client: Client) -> None:
+    """The answer does not wait for a body that nobody will read."""
+    key = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
+    for path in ("/v1/chat/completions", "/nowhere"):
+        response = answer_before_body(server.base_url, path, key)
+        assert response.status_code == 404, describe(response)
+
+
+def models_say_what_they_can(server: Server, client: Client) -> None:
+    """``/v1/models`` says that it embeds, and how."""
+    body = client.request("GET", "/v1/models").json()
+    (entry,), (listed,) = body["data"], body["models"]
+    assert entry["capabilities"] == listed["capabilities"] == ["embedding"]
+    assert entry["dimensions"] == server.model.dims
+    assert entry["matryoshka"] == list(server.model.matryoshka)
+    assert entry["context"] == server.model.context
+    assert entry["pooling"] == "last"
+
+
+def a_model_has_an_entry_of_its_own(_server: Server, client: Client) -> None:
+    """``/v1/models/ID`` is the entry of the served model; of any other there is none."""
+    (entry,) = client.request("GET", "/v1/models").json()["data"]
+    for root in ("/v1/models", "/models"):
+        found = client.request("GET", f"{root}/{quote(entry['id'], safe='')}")
+        assert found.status_code == 200, describe(found)
+        assert found.json() == entry
+        assert_model_not_found(client.request("GET", f"{root}/no-such-model"))
+
+
+_ALL_ROUTES = "llama-server has all its routes, and an error of its own for what it lacks"
+_MODELS = "llama-server says completion, and no entry has an address of its own"
+
+CHECKS = (
+    Check("serves_what_it_says", serves_what_it_says, xfail="llama-server has no /ready"),
+    Check("serves_embeddings_only", serves_embeddings_only, xfail=_ALL_ROUTES),
+    Check("other_methods_are_named", other_methods_are_named, xfail="llama-server answers 404"),
+    Check(
+        "unknown_route_is_refused_before_its_body",
+        unknown_route_is_refused_before_its_body,
+        xfail="llama-server waits for the body",
+    ),
+    Check("models_say_what_they_can", models_say_what_they_can, xfail=_MODELS),
+    Check("a_model_has_an_entry_of_its_own", a_model_has_an_entry_of_its_own, xfail=_MODELS),
+)

@@ -1,0 +1,21 @@
+"""How the toy servers of the suite refuse a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class RefusalError(Exception):
+    """A request that the server refuses, and why; ``headers`` go with the answer."""
+
+    def __init__(
+        self, status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"code": status, "type": kind, "message": message}}
+        self.headers = dict(headers or {})
+
+
+def bad_request(message: str) -> RefusalError:
+    return RefusalError(400, "invalid_request_error", message)
