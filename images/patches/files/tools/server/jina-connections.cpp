@@ -190,7 +190,7 @@ class socket_stream final : public httplib::Stream {
     // Newer versions of the library look for the end of a line in here.
     const char * buffered_data(size_t & size) const {
         size = buffer.size() - taken;
-        return buffer.data() + taken;
+        return size > 0 ? buffer.data() + taken : nullptr;
     }
 
     void consume_buffered(size_t size) { taken += size; }
