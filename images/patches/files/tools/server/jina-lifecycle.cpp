@@ -115,6 +115,13 @@ bool jina_begin() {
         fprintf(stderr, "error: %s\n", error.what());
         return false;
     }
+    // What the server says by itself is for its developers, three lines an input; a line for each
+    // request is ours. Newer and older sources have different names. And pages of foreign origins
+    // are refused by us, so that upstream's own setting, of which it warns, is of no use.
+    setenv("LLAMA_ARG_LOG_VERBOSITY", "2", 0);
+    setenv("LLAMA_LOG_VERBOSITY", "2", 0);
+    setenv("LLAMA_ARG_CORS_ORIGINS", "localhost", 0);
+
     // Made now, so that the healthcheck finds it among the first descriptors.
     address_file = memfd_create("jina-address", MFD_CLOEXEC);
 
