@@ -1,5 +1,6 @@
 """Five minutes of requests that nobody would write: none is answered 500, none ends the server.
 
+They go to every route, those that are not served included, by every method; some are not even HTTP.
 ``pytest tests/contract/test_fuzz.py -m slow -s`` prints the seed and how many answers there were of
 each status.
 """
@@ -11,6 +12,7 @@ import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -19,22 +21,38 @@ import pytest
 
 from tests.contract.checks.errors import assert_refused
 from tests.contract.checks.inputs import same
+from tests.contract.checks.routes import NOT_SERVED, SERVED
 from tests.contract.checks.sides import DOCUMENT, QUERY
 from tests.support.client import Client, describe, vectors
 from tests.support.requirements import need
 from tests.support.server import Server
+from tests.support.sockets import RawConnection
 from tests.support.vectors import cosine
 from tools.console import say
 
 SECONDS = 300
 THREADS = 4
 
-PATHS = ["/v1/embeddings"] * 6 + [
-    "/query/v1/embeddings",
-    "/document/v1/embeddings",
-    "/embeddings",
-    "/embedding",
-]
+#: Embeddings most of the time; the rest of what is served, and what is not, each now and then.
+EMBEDDINGS = [path for path in SERVED if path.endswith(("/embeddings", "/embedding"))]
+PATHS = (
+    ["/v1/embeddings"] * 60
+    + EMBEDDINGS * 10
+    + ["/tokenize", "/detokenize"] * 4
+    + [*SERVED, *NOT_SERVED]
+    + ["/v1/models/a-model", "/models/%00", "/v1/models/..%2f..", "/v1/embeddings/", "/%ff"]
+)
+METHODS = ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "GET", "POST"]
+HEADERS: dict[str, list[str]] = {
+    "X-Request-Id": ["an-id", "two words", "x" * 200, '";quoted"'],
+    "Origin": ["https://page.example", "null", ""],
+    "Expect": ["100-continue"],
+    "Accept-Encoding": ["gzip, br, zstd", "identity;q=0"],
+    "Range": ["bytes=0-1", "bytes=-"],
+    "Connection": ["close", "keep-alive, upgrade"],
+    "Upgrade": ["websocket", "h2c"],
+    "Content-Encoding": ["gzip", "identity"],
+}
 CONTENT_TYPES = ["application/json"] * 8 + [
     "text/plain",
     "application/x-www-form-urlencoded",
@@ -79,7 +97,11 @@ ODD = [
     *TEXTS,
 ]
 VALID: dict[str, list[Any]] = {
-    "model": ["any-model"],
+    "model": [
+        "any-model",
+        "jina-embeddings-v5-text-nano",
+        "jinaai/jina-embeddings-v5-text-small-retrieval",
+    ],
     "encoding_format": ["float", "base64"],
     "dimensions": [32, 64, 128, 256, 512, 768],
     "input_type": ["query", "document", "search", "ingest"],
@@ -89,6 +111,13 @@ VALID: dict[str, list[Any]] = {
     "embd_normalize": [-1, 0, 1, 2, 7],
     "content": ["a text", ["a text", [1, 2, 3]]],
     "stream": [True, False],
+    "tokens": [[1, 2, 3], []],
+    "add_special": [True, False],
+    "with_pieces": [True, False],
+    "prompt": ["a text"],
+    "messages": [[{"role": "user", "content": "a text"}]],
+    "n_predict": [1],
+    "grammar": ["root ::= " + "(" * 2000],
     "id_slot": [0, -1, 99],
 }
 
@@ -166,14 +195,57 @@ def content(rng: random.Random, context: int) -> bytes:
     return mutated(rng, encoded) if rng.random() < 0.3 else encoded
 
 
-def check(response: httpx.Response) -> None:
-    """An answer is a success with vectors, or a refusal that says why."""
-    if response.status_code != 200:
-        assert_refused(response)
+@dataclass(frozen=True)
+class Sent:
+    """One request of the fuzz, as HTTP or, where ``raw``, with bytes of it changed."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    raw: bool
+
+
+def sent(rng: random.Random, context: int) -> Sent:
+    """Return any request."""
+    path = rng.choice(PATHS)
+    method = SERVED.get(path, "POST") if rng.random() < 0.9 else rng.choice(METHODS)
+    headers = {name: rng.choice(HEADERS[name]) for name in HEADERS if rng.random() < 0.02}
+    headers["Content-Type"] = rng.choice(CONTENT_TYPES)
+    body = content(rng, context) if method != "GET" or rng.random() < 0.1 else b""
+    return Sent(method, path, headers, body, rng.random() < 0.05)
+
+
+def check(request: Sent, response: httpx.Response) -> None:
+    """An answer is a success with vectors, or a refusal that says why; and has an id."""
+    assert response.status_code < 500, describe(response)
+    assert response.headers.get("X-Request-Id"), describe(response)
+    if request.method == "HEAD" or response.status_code in (204, 206):  # nothing, or a part
         return
-    body = response.json()
-    if isinstance(body, dict):  # llama.cpp's own form is a list
-        assert np.isfinite(vectors(body)).all(), describe(response)
+    if response.status_code >= 400:
+        assert_refused(response)
+    elif request.path in EMBEDDINGS:
+        body = response.json()
+        if isinstance(body, dict):  # llama.cpp's own form is a list
+            assert np.isfinite(vectors(body)).all(), describe(response)
+    elif request.path != "/metrics":
+        response.json()
+
+
+def send_raw(rng: random.Random, server: Server, request: Sent) -> None:
+    """Send it with bytes changed, read what comes within a moment, and leave."""
+    lines = [f"{request.method} {request.path} HTTP/1.1", "Host: localhost"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    lines += [f"Content-Length: {len(request.body)}"]
+    head = mutated(rng, "\r\n".join([*lines, "", ""]).encode())
+    with RawConnection(server.base_url, timeout=1) as connection:
+        try:
+            connection.send(head + request.body)
+            said = connection.socket.recv(65536)
+        except (TimeoutError, ConnectionError):
+            return
+    assert said == b"" or said.startswith(b"HTTP/1."), said
+    assert b" 500 " not in said.partition(b"\r\n")[0], said
 
 
 @pytest.mark.slow
@@ -189,15 +261,17 @@ def test_nothing_is_answered_500(server: Server, pytestconfig: pytest.Config) ->
         statuses: Counter[int] = Counter()
         with Client(server.base_url, server.api_key) as client:
             while time.monotonic() < deadline:
-                path, kind = rng.choice(PATHS), rng.choice(CONTENT_TYPES)
-                body = content(rng, server.model.context)
+                one = sent(rng, server.model.context)
                 try:
+                    if one.raw:
+                        send_raw(rng, server, one)
+                        continue
                     response = client.request(
-                        "POST", path, content=body, headers={"Content-Type": kind}
+                        one.method, one.path, content=one.body, headers=one.headers
                     )
-                    check(response)
-                except (AssertionError, httpx.HTTPError) as error:
-                    raise AssertionError(f"seed {seed}: {path} {kind} {body!r}: {error}") from error
+                    check(one, response)
+                except (AssertionError, ValueError, httpx.HTTPError, OSError) as error:
+                    raise AssertionError(f"seed {seed}: {one}: {error!r}") from error
                 statuses[response.status_code] += 1
         return statuses
 

@@ -117,16 +117,6 @@ def test_health_goes_from_starting_to_healthy(image: str, tiny: Path) -> None:
         assert run_docker(["exec", container, "/app/healthcheck"], timeout=30).returncode == 0
 
 
-def test_healthcheck_fails_when_the_server_does_not_answer(image: str, tiny: Path) -> None:
-    """The check's own proof: the same container, asked about a port where nobody is."""
-    with started(image, options=with_model(tiny)) as container:
-        wait_for_health(container, "healthy")
-        wrong = ["exec", "--env", "LLAMA_ARG_PORT=1", container, "/app/healthcheck"]
-        assert run_docker(wrong, timeout=30).returncode != 0
-        missing = ["exec", "--env", "LLAMA_ARG_API_PREFIX=/no", container, "/app/healthcheck"]
-        assert run_docker(missing, timeout=30).returncode != 0
-
-
 def test_port_can_be_changed(image: str, tiny: Path) -> None:
     options = [*with_model(tiny), "--env", "LLAMA_ARG_PORT=9000", "--publish", "127.0.0.1::9000"]
     with started(image, options=options) as container:
@@ -164,7 +154,7 @@ def test_sigterm_ends_it(image: str, tiny: Path) -> None:
         wait_for_health(container, "healthy")
         docker("stop", "--time", "30", container)
         state = inspect(container)["State"]
-        assert state["ExitCode"] in (0, 143)
+        assert state["ExitCode"] == 0
         assert not state["OOMKilled"]
 
 

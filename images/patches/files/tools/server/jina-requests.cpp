@@ -412,6 +412,17 @@ std::string our_metrics() {
     return text;
 }
 
+// A request for /metrics, in the two forms that the type has in the sources that we build: the older
+// one has no files.
+template <typename Request, typename Stop>
+auto metrics_request(const Stop & stop, int) -> decltype(Request{ {}, {}, "", "", "", {}, stop }) {
+    return Request{ {}, {}, "/metrics", "", "", {}, stop };
+}
+
+template <typename Request, typename Stop> Request metrics_request(const Stop & stop, long) {
+    return Request{ {}, {}, "/metrics", "", "", stop };
+}
+
 // Asks for the server's own metrics in a thread of its own, and keeps what it last said.
 class upstream_metrics {
   public:
@@ -443,9 +454,8 @@ class upstream_metrics {
             lock.unlock();
             std::string said;
             try {
-                const server_http_req request{ {}, {}, "/metrics", "", "", {}, never };
-                const auto            res = handler(request);
-                said                      = res && res->status == 200 ? res->data : "";
+                const auto res = handler(metrics_request<server_http_req>(never, 0));
+                said           = res && res->status == 200 ? res->data : "";
             } catch (const std::exception & error) {
                 LOG_WRN("the server's own metrics cannot be had: %s\n", error.what());
             }
