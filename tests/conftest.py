@@ -81,6 +81,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--runtime", choices=RUNTIMES, default="container", help="how profiles are booted"
     )
     group.addoption("--gpu", action="store_true", help="boot the cuda flavour on an NVIDIA GPU")
+    group.addoption(
+        "--soak-minutes", default="30", help="how long tests/runtime/test_soak.py loads a server"
+    )
+    group.addoption(
+        "--soak-folder", help="where it leaves its figures and pictures instead of a temporary one"
+    )
     group.addoption("--keep", action="store_true", help="leave booted profiles running")
 
 

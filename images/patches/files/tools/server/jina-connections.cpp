@@ -33,7 +33,10 @@ using seconds     = std::chrono::seconds;
 using millisecond = std::chrono::milliseconds;
 
 // More than the HTTP library allows for a line; a header that does not end within it is its to refuse.
-const size_t MAX_PEEK = 64 * 1024;
+const size_t MAX_HEADER = 64 * 1024;
+
+// What is read of one connection before others have their turn.
+const size_t MAX_TURN = 1024 * 1024;
 
 // Descriptors that are not connections: the model, libraries, the log.
 const size_t OTHER_DESCRIPTORS = 128;
@@ -43,7 +46,11 @@ const size_t OTHER_THREADS = 16;
 
 const size_t MAX_QUEUED = 16384;
 
-const int N_QUICK = 4;
+// For requests without a body; for /metrics, each of which may wait a fifth of a second; and for
+// bodies in chunks, which the library has to read while they come.
+const int N_QUICK   = 4;
+const int N_METRICS = 16;
+const int N_CHUNKED = 8;
 
 thread_local bool timed_out = false;
 
@@ -184,6 +191,10 @@ class socket_stream final : public httplib::Stream {
         const size_t n = std::min(size, buffer.size() - taken);
         std::memcpy(to, buffer.data() + taken, n);
         taken += n;
+        if (taken == buffer.size()) {
+            std::string().swap(buffer); // a long body is needed once
+            taken = 0;
+        }
         return (ssize_t) n;
     }
 
@@ -248,22 +259,26 @@ class watched_server;
 enum stage {
     STAGE_IDLE,    // nothing of the next request has come
     STAGE_HEADER,  // a part of its header has
+    STAGE_BODY,    // its header has, and a part of its body
     STAGE_WORKING, // it has a thread
     STAGE_CLOSING, // answered; what the client still sends is dropped, so that it can read the answer
 };
+
+enum lane { LANE_WORKING, LANE_QUICK, LANE_METRICS, LANE_CHUNKED, N_LANES };
 
 struct connection {
     int              sock;
     watched_server * server;
     stage            state = STAGE_IDLE;
     time_point       deadline;
-    std::string      buffer; // of what was read beyond the last request
+    std::string      buffer;        // what has come and is not taken
+    size_t           n_wanted = 0;  // bytes of header and body, once they are known
+    size_t           n_counted = 0; // bytes that are counted as waiting
 };
 
 class watched_server final : public httplib::Server {
   public:
-    std::function<void()> begin;
-    std::function<bool()> end;
+    jina_connection_rules rules;
 
     // One request; true if the connection may be kept.
     bool serve(connection & one) {
@@ -272,14 +287,14 @@ class watched_server final : public httplib::Server {
         bool          closed = false;
         bool          good   = false;
         timed_out            = false;
-        begin();
+        rules.begin();
         try {
             socket_stream stream(one.sock, one.buffer, remote, local);
             good = process_request(stream, remote.ip, remote.port, local.ip, local.port, jina_is_draining(), closed, nullptr);
         } catch (const std::exception & error) {
             LOG_ERR("a request ended with: %s\n", error.what());
         }
-        return end() && good && !closed && !timed_out && !jina_is_draining();
+        return rules.end() && good && !closed && !timed_out && !jina_is_draining();
     }
 
   private:
@@ -290,13 +305,19 @@ class watched_server final : public httplib::Server {
 // when the process ends.
 class watcher {
   public:
-    watcher() : quick(N_QUICK, N_QUICK), working(0, (size_t) jina_max_threads()), poll_fd(epoll_create1(EPOLL_CLOEXEC)) {
+    watcher() : poll_fd(epoll_create1(EPOLL_CLOEXEC)) {
+        const size_t most[N_LANES] = { (size_t) jina_max_threads(), N_QUICK, N_METRICS, N_CHUNKED };
+        for (int i = 0; i < N_LANES; i++) {
+            // Those that must answer in any case keep a thread.
+            lanes[i] = std::make_unique<thread_pool>(i == LANE_QUICK ? N_QUICK : i == LANE_METRICS ? 1 : 0, most[i]);
+        }
         rlimit files = {};
         if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
             files.rlim_cur = files.rlim_max;
             setrlimit(RLIMIT_NOFILE, &files);
             getrlimit(RLIMIT_NOFILE, &files);
-            n_most = std::min<size_t>(n_most, files.rlim_cur > 2 * OTHER_DESCRIPTORS ? files.rlim_cur - OTHER_DESCRIPTORS : OTHER_DESCRIPTORS);
+            const size_t room = files.rlim_cur > 2 * OTHER_DESCRIPTORS ? files.rlim_cur - OTHER_DESCRIPTORS : OTHER_DESCRIPTORS;
+            n_most            = std::min(n_most, room);
         }
         std::thread([this] { watch(); }).detach();
     }
@@ -304,7 +325,8 @@ class watcher {
     void add(int sock, watched_server * server) {
         std::lock_guard<std::mutex> lock(mutex);
         if (stopped || all.size() >= n_most) {
-            refuse(sock);
+            numbers.refused_threads++;
+            refuse(sock, "too many connections; try again later");
             close(sock);
             return;
         }
@@ -313,15 +335,12 @@ class watcher {
         one->server   = server;
         one->deadline = clock_t_::now() + seconds(jina_get_settings().idle_seconds);
         all[sock]     = std::move(one);
-        epoll_event event = {};
-        event.events      = EPOLLIN | EPOLLRDHUP | EPOLLET;
-        event.data.fd     = sock;
-        epoll_ctl(poll_fd, EPOLL_CTL_ADD, sock, &event);
+        ask(EPOLL_CTL_ADD, sock);
     }
 
     // No request starts from now on; waits for those that run, which are short (the model is not loaded).
     void stop() {
-        const time_point until = clock_t_::now() + seconds(2);
+        const time_point             until = clock_t_::now() + seconds(2);
         std::unique_lock<std::mutex> lock(mutex);
         stopped = true;
         while (n_working > 0 && clock_t_::now() < until) {
@@ -331,26 +350,34 @@ class watcher {
         }
     }
 
-    size_t count() {
+    jina_connection_numbers count() {
         std::lock_guard<std::mutex> lock(mutex);
-        return all.size();
+        numbers.n_open = all.size();
+        return numbers;
     }
 
   private:
-    thread_pool quick;
-    thread_pool working;
-    const int   poll_fd;
-    size_t      n_most    = 65536;
-    size_t      n_working = 0;
-    bool        stopped   = false;
+    std::unique_ptr<thread_pool> lanes[N_LANES];
+    const int                    poll_fd;
+    size_t                       n_most    = 65536;
+    size_t                       n_working = 0;
+    bool                         stopped   = false;
 
     std::mutex                                           mutex;
     std::unordered_map<int, std::unique_ptr<connection>> all;
+    jina_connection_numbers                              numbers;
 
-    static void refuse(int sock) {
-        const std::string body =
-            R"({"error":{"code":503,"message":"too many connections; try again later","type":"overloaded_error"}})";
-        say(sock, "503 Service Unavailable\r\nRetry-After: 1", body);
+    // To be told once when something comes, or has come already.
+    void ask(int operation, int sock) {
+        epoll_event event = {};
+        event.events      = EPOLLIN | EPOLLRDHUP | EPOLLET;
+        event.data.fd     = sock;
+        epoll_ctl(poll_fd, operation, sock, &event);
+    }
+
+    static void refuse(int sock, const std::string & why) {
+        say(sock, "503 Service Unavailable\r\nRetry-After: 1",
+            R"({"error":{"code":503,"message":")" + why + R"(","type":"overloaded_error"}})");
     }
 
     // As much as fits the socket's buffer, which is all of it unless the client reads nothing.
@@ -364,7 +391,7 @@ class watcher {
         std::vector<epoll_event> events(256);
         time_point               swept = clock_t_::now();
         while (true) {
-            const int n = epoll_wait(poll_fd, events.data(), (int) events.size(), 250);
+            const int                   n = epoll_wait(poll_fd, events.data(), (int) events.size(), 250);
             std::lock_guard<std::mutex> lock(mutex);
             for (int i = 0; i < n; i++) {
                 const auto found = all.find(events[i].data.fd);
@@ -382,25 +409,40 @@ class watcher {
     // Closes what is out of time.
     void sweep() {
         const time_point now = clock_t_::now();
-        for (auto it = all.begin(); it != all.end();) {
-            connection & one = *it->second;
-            if (one.state != STAGE_WORKING && one.deadline < now) {
-                if (one.state == STAGE_HEADER) {
-                    say(one.sock, "408 Request Timeout",
-                        R"({"error":{"code":408,"message":"the request's header did not come in time","type":"invalid_request_error"}})");
-                }
-                close(one.sock);
-                it = all.erase(it);
+        std::vector<int> late;
+        for (const auto & [sock, one] : all) {
+            if (one->state != STAGE_WORKING && one->deadline < now) {
+                late.push_back(sock);
+            }
+        }
+        for (int sock : late) {
+            connection & one = *all[sock];
+            if (one.state == STAGE_HEADER || one.state == STAGE_BODY) {
+                say(sock, "408 Request Timeout",
+                    R"({"error":{"code":408,"message":"the request did not come in time","type":"invalid_request_error"}})");
+                close_after_answer(one);
             } else {
-                ++it;
+                forget(one);
             }
         }
     }
 
     void forget(connection & one) {
         const int sock = one.sock;
+        numbers.n_bytes -= one.n_counted;
         all.erase(sock);
         close(sock);
+    }
+
+    // The client may still be sending: it reads the answer only if the connection is not cut.
+    void close_after_answer(connection & one) {
+        numbers.n_bytes -= one.n_counted;
+        one.n_counted = 0;
+        std::string().swap(one.buffer);
+        shutdown(one.sock, SHUT_WR);
+        one.state    = STAGE_CLOSING;
+        one.deadline = clock_t_::now() + seconds(2);
+        ask(EPOLL_CTL_MOD, one.sock);
     }
 
     // Something has come, or the other side has gone.
@@ -412,48 +454,115 @@ class watcher {
             drop_input(one);
             return;
         }
-        static std::vector<char> bytes(MAX_PEEK); // of the watcher's thread
-        const ssize_t n = recv(one.sock, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
-            forget(one);
-            return;
-        }
-        if (n < 0) {
-            return;
-        }
-        const std::string begin(bytes.data(), (size_t) n);
-        const bool        http = begin[0] >= 'A' && begin[0] <= 'Z';
-        const bool whole = begin.find("\r\n\r\n") != std::string::npos || begin.find("\n\n") != std::string::npos;
-        if (http && !whole && begin.size() < MAX_PEEK) {
-            if (one.state == STAGE_IDLE) {
-                one.state    = STAGE_HEADER;
-                one.deadline = clock_t_::now() + seconds(jina_get_settings().header_seconds);
+        static std::vector<char> bytes(64 * 1024); // of the watcher's thread
+        bool                     gone = false;
+        bool                     more = true;
+        for (size_t turn = 0; more && turn < MAX_TURN && !is_whole(one);) {
+            const ssize_t n = recv(one.sock, bytes.data(), bytes.size(), MSG_DONTWAIT);
+            gone            = n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+            more            = n > 0;
+            if (more) {
+                one.buffer.append(bytes.data(), (size_t) n);
+                turn += (size_t) n;
+                if (one.state == STAGE_BODY && !take_bytes(one, (size_t) n)) {
+                    return;
+                }
+                if (one.state != STAGE_BODY && !read_header(one)) {
+                    return;
+                }
             }
-            return;
         }
-        start(one, http && whole && is_quick(begin));
+        if (is_whole(one)) {
+            start(one);
+        } else if (gone) {
+            forget(one);
+        } else if (more) {
+            ask(EPOLL_CTL_MOD, one.sock); // others first
+        }
     }
 
-    // Whether a request has no body and no work to wait for.
-    static bool is_quick(const std::string & header) {
+    static bool is_whole(const connection & one) { return one.n_wanted > 0 && one.buffer.size() >= one.n_wanted; }
+
+    // Looks whether the header has come; false if the connection is no longer to be read.
+    bool read_header(connection & one) {
+        if (one.state == STAGE_IDLE) {
+            one.state    = STAGE_HEADER;
+            one.deadline = clock_t_::now() + seconds(jina_get_settings().header_seconds);
+        }
+        const bool   http = one.buffer[0] >= 'A' && one.buffer[0] <= 'Z';
+        const size_t end  = one.buffer.find("\r\n\r\n");
+        if (end == std::string::npos) {
+            if (!http || one.buffer.size() >= MAX_HEADER) {
+                one.n_wanted = 1; // as it is, for the library to refuse
+            }
+            return true;
+        }
+        const std::string header   = one.buffer.substr(0, end);
+        const std::string length   = jina_header_field(header, "content-length");
+        const size_t      n_body   = std::strtoull(length.c_str(), nullptr, 10);
+        const bool        refused  = n_body > jina_get_settings().max_body_bytes || (n_body > 0 && !one.server->rules.may_send_body(header));
+        one.n_wanted               = end + 4 + (refused ? 0 : n_body);
+        if (refused || n_body == 0) {
+            return true;
+        }
+        one.state    = STAGE_BODY;
+        one.deadline = clock_t_::now() + seconds(jina_get_settings().body_seconds);
+        if (!jina_header_field(header, "expect").empty() && one.buffer.size() < one.n_wanted) {
+            static const char answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
+            (void) !send(one.sock, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+        return take_bytes(one, one.buffer.size() - end - 4);
+    }
+
+    // Counts bytes of a body. Where there is no room, the body that has been coming for the longest
+    // time makes some; that of a client that means well is there in a moment. False if it was refused.
+    bool take_bytes(connection & one, size_t n_bytes) {
+        while (numbers.n_bytes > 0 && numbers.n_bytes + n_bytes > jina_get_settings().max_waiting_bytes) {
+            connection * oldest = nullptr;
+            for (const auto & [sock, each] : all) {
+                if (each->state == STAGE_BODY && each->n_counted > 0 && (!oldest || each->deadline < oldest->deadline)) {
+                    oldest = each.get();
+                }
+            }
+            const time_point started_before = clock_t_::now() + seconds(jina_get_settings().body_seconds) - seconds(1);
+            if (!oldest || oldest->deadline > started_before) {
+                oldest = &one;
+            }
+            numbers.refused_bytes++;
+            refuse(oldest->sock, "too much text waits already; try again later");
+            close_after_answer(*oldest);
+            if (oldest == &one) {
+                return false;
+            }
+        }
+        numbers.n_bytes += n_bytes;
+        one.n_counted += n_bytes;
+        return true;
+    }
+
+    static lane lane_of(const std::string & request) {
+        const std::string header = request.substr(0, request.find("\r\n\r\n"));
+        if (!jina_header_field(header, "transfer-encoding").empty()) {
+            return LANE_CHUNKED;
+        }
         if (header.compare(0, 4, "GET ") != 0 && header.compare(0, 5, "HEAD ") != 0) {
-            return false;
+            return LANE_WORKING;
         }
-        std::string lower = header.substr(0, header.find("\r\n\r\n"));
-        std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-        return lower.find("\ncontent-length:") == std::string::npos && lower.find("\ntransfer-encoding:") == std::string::npos;
+        return header.substr(0, header.find("\r\n")).find("/metrics") == std::string::npos ? LANE_QUICK : LANE_METRICS;
     }
 
-    void start(connection & one, bool is_quick) {
+    void start(connection & one) {
         if (stopped) {
             forget(one);
             return;
         }
-        one.state  = STAGE_WORKING;
-        const bool taken = (is_quick ? quick : working).run([this, &one] { work(one); });
+        one.state        = STAGE_WORKING;
+        one.n_wanted     = 0;
+        const bool taken = lanes[lane_of(one.buffer)]->run([this, &one] { work(one); });
         if (!taken) {
-            refuse(one.sock);
-            forget(one);
+            numbers.refused_threads++;
+            refuse(one.sock, "too many requests; try again later");
+            close_after_answer(one);
             return;
         }
         n_working++;
@@ -461,22 +570,25 @@ class watcher {
 
     // In a thread of its own.
     void work(connection & one) {
-        bool keep = one.server->serve(one);
-        while (keep && !one.buffer.empty()) {
-            keep = one.server->serve(one); // the client did not wait for the answer
-        }
-        if (!keep) {
-            shutdown(one.sock, SHUT_WR);
-        }
+        const bool                  keep = one.server->serve(one);
         std::lock_guard<std::mutex> lock(mutex);
         n_working--;
-        one.state    = keep ? STAGE_IDLE : STAGE_CLOSING;
-        one.deadline = clock_t_::now() + seconds(keep ? jina_get_settings().idle_seconds : 2);
-        // What came in the meantime is reported anew.
-        epoll_event event = {};
-        event.events      = EPOLLIN | EPOLLRDHUP | EPOLLET;
-        event.data.fd     = one.sock;
-        epoll_ctl(poll_fd, EPOLL_CTL_MOD, one.sock, &event);
+        if (!keep) {
+            close_after_answer(one);
+            return;
+        }
+        numbers.n_bytes -= one.n_counted;
+        one.n_counted = 0;
+        one.state     = STAGE_IDLE;
+        one.deadline  = clock_t_::now() + seconds(jina_get_settings().idle_seconds);
+        if (!one.buffer.empty() && !read_header(one)) {
+            return; // the client did not wait for the answer, and what it sent is refused
+        }
+        if (is_whole(one)) {
+            start(one);
+        } else {
+            ask(EPOLL_CTL_MOD, one.sock);
+        }
     }
 
     void drop_input(connection & one) {
@@ -491,11 +603,7 @@ class watcher {
             }
             return;
         }
-        // There is more: to be asked again, so that other connections have their turn.
-        epoll_event event = {};
-        event.events      = EPOLLIN | EPOLLRDHUP | EPOLLET;
-        event.data.fd     = one.sock;
-        epoll_ctl(poll_fd, EPOLL_CTL_MOD, one.sock, &event);
+        ask(EPOLL_CTL_MOD, one.sock); // others first
     }
 };
 
@@ -529,16 +637,32 @@ std::unique_ptr<httplib::Server> jina_make_server() {
     return std::make_unique<watched_server>();
 }
 
-void jina_watch_connections(httplib::Server & server, std::function<void()> begin, std::function<bool()> end) {
-    auto & watched = static_cast<watched_server &>(server);
-    watched.begin  = std::move(begin);
-    watched.end    = std::move(end);
-    server.new_task_queue = [] { return new accept_queue(); };
+void jina_watch_connections(httplib::Server & server, jina_connection_rules rules) {
+    static_cast<watched_server &>(server).rules = std::move(rules);
+    server.new_task_queue                       = [] { return new accept_queue(); };
+    // Said to clients only, connections are kept here.
     server.set_keep_alive_timeout(jina_get_settings().idle_seconds);
-    server.set_keep_alive_max_count(1000000); // said to clients only, connections are kept here
+    server.set_keep_alive_max_count(1000000);
 }
 
-size_t jina_connection_count() {
+std::string jina_header_field(const std::string & header, const std::string & name) {
+    for (size_t line = header.find('\n'); line != std::string::npos; line = header.find('\n', line + 1)) {
+        const size_t colon = line + 1 + name.size();
+        if (colon >= header.size() || header[colon] != ':') {
+            continue;
+        }
+        const bool found = std::equal(name.begin(), name.end(), header.begin() + (std::ptrdiff_t) line + 1,
+                                      [](char a, char b) { return a == std::tolower((unsigned char) b); });
+        if (found) {
+            const size_t end   = std::min(header.find('\r', colon), header.size());
+            const size_t begin = header.find_first_not_of(" \t", colon + 1);
+            return begin < end ? header.substr(begin, header.find_last_not_of(" \t", end - 1) + 1 - begin) : "";
+        }
+    }
+    return "";
+}
+
+jina_connection_numbers jina_count_connections() {
     return the_watcher().count();
 }
 
@@ -559,6 +683,6 @@ int jina_max_threads() {
         return 512;
     }
     // Half of what is left after the threads that compute: room for what else runs in the container.
-    const size_t others = OTHER_THREADS + N_QUICK + std::thread::hardware_concurrency();
+    const size_t others = OTHER_THREADS + N_QUICK + N_METRICS + N_CHUNKED + std::thread::hardware_concurrency();
     return (int) std::min<size_t>(512, limit > others + 8 ? (limit - others) / 2 : 4);
 }

@@ -61,8 +61,8 @@ struct current {
     std::string          id;
     std::string          path; // as it is listed, empty for another
     clock_t_::time_point start;
-    size_t               n_bytes  = 0; // taken while it waits
-    size_t               n_inputs = 0;
+    size_t               n_inputs = 0; // that room was taken for
+
     size_t               n_tokens = 0;
     bool                 working  = false;
     bool                 keep     = true;
@@ -79,7 +79,6 @@ struct numbers {
     unsigned long                                        n_inputs               = 0;
     unsigned long                                        n_tokens               = 0;
     size_t                                               waiting_inputs         = 0;
-    size_t                                               waiting_bytes          = 0;
 };
 
 numbers & all() {
@@ -159,14 +158,11 @@ bool same(const std::string & given, const std::string & key) {
     return different == 0;
 }
 
-bool has_key(const policy & rules, const httplib::Request & req) {
+bool is_key(const policy & rules, const std::string & authorization, const std::string & api_key) {
     if (rules.keys.empty()) {
         return true;
     }
-    std::string given = req.get_header_value("Authorization");
-    if (given.empty()) {
-        given = req.get_header_value("X-Api-Key");
-    }
+    std::string given = authorization.empty() ? api_key : authorization;
     // the scheme's name is in any case (RFC 9110, 11.1)
     std::string scheme = given.substr(0, 7);
     std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -187,31 +183,6 @@ bool is_allowed_origin(const std::string & origin) {
         }
     }
     return false;
-}
-
-// Takes room for the body of a request; false, and refuses it, where there is none.
-bool take_bytes(const httplib::Request & req, httplib::Response & res) {
-    const jina_settings & settings = jina_get_settings();
-    const std::string     length   = req.get_header_value("Content-Length");
-    // A body that comes in chunks does not say how long it will be.
-    const size_t n_bytes = length.empty() ? (req.has_header("Transfer-Encoding") ? settings.max_body_bytes : 0) :
-                                            (size_t) std::strtoull(length.c_str(), nullptr, 10);
-    if (n_bytes > settings.max_body_bytes) {
-        count_refused("body");
-        refuse(res, 413, "the request has " + std::to_string(n_bytes) + " bytes, but at most " +
-               std::to_string(settings.max_body_bytes) + " are allowed; send fewer inputs in a request", "invalid_request_error");
-        return false;
-    }
-    std::unique_lock<std::mutex> lock(all().mutex);
-    if (all().waiting_bytes > 0 && all().waiting_bytes + n_bytes > settings.max_waiting_bytes) {
-        lock.unlock();
-        count_refused("bytes");
-        refuse_for_now(res, "too much text waits already; try again later", "overloaded_error");
-        return false;
-    }
-    all().waiting_bytes += n_bytes;
-    now.n_bytes = n_bytes;
-    return true;
 }
 
 // Before the body is read and the handler is called.
@@ -265,7 +236,7 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
         return handled::Handled;
     }
 
-    if (!has_key(rules, req)) {
+    if (!is_key(rules, req.get_header_value("Authorization"), req.get_header_value("X-Api-Key"))) {
         res.set_header("WWW-Authenticate", "Bearer");
         return refuse(res, 401, "Invalid API Key", "authentication_error");
     }
@@ -283,13 +254,15 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
         return refuse_for_now(res, "Loading model", "unavailable_error");
     }
     if (jina_is_draining()) {
-        now.keep = false;
         count_refused("draining");
         return refuse_for_now(res, "the server is about to end", "unavailable_error");
     }
-    if (req.method == "POST" && !take_bytes(req, res)) {
-        now.keep = false;
-        return handled::Handled;
+    const size_t n_bytes = std::strtoull(req.get_header_value("Content-Length").c_str(), nullptr, 10);
+    const size_t most    = jina_get_settings().max_body_bytes;
+    if (n_bytes > most) {
+        count_refused("body");
+        return refuse(res, 413, "the request has " + std::to_string(n_bytes) + " bytes, but at most " + std::to_string(most) +
+                      " are allowed; send fewer inputs in a request", "invalid_request_error");
     }
     // What waits for an answer gives up when the time for draining is over. The request is the
     // library's own and not constant; only this handler sees it so.
@@ -354,7 +327,6 @@ void finish(const httplib::Request & req, const httplib::Response & res) {
 bool leave() {
     {
         std::lock_guard<std::mutex> lock(all().mutex);
-        all().waiting_bytes -= now.n_bytes;
         all().waiting_inputs -= now.n_inputs;
     }
     if (now.working) {
@@ -373,7 +345,7 @@ std::string our_metrics() {
     const auto head = [&text](const std::string & name, const std::string & type, const std::string & help) {
         text += "# HELP jina_" + name + " " + help + "\n# TYPE jina_" + name + " " + type + "\n";
     };
-    const size_t n_connections = jina_connection_count();
+    const jina_connection_numbers connections = jina_count_connections();
 
     std::lock_guard<std::mutex> lock(all().mutex);
     head("requests_total", "counter", "Requests by path and status.");
@@ -399,14 +371,16 @@ std::string our_metrics() {
     head("waiting_inputs", "gauge", "Inputs of requests that are not answered yet.");
     line("waiting_inputs", "", (double) all().waiting_inputs);
     head("waiting_bytes", "gauge", "Bytes in the bodies of requests that are not answered yet.");
-    line("waiting_bytes", "", (double) all().waiting_bytes);
+    line("waiting_bytes", "", (double) connections.n_bytes);
     head("refused_total", "counter", "Requests refused, by reason.");
-    for (const char * reason : { "body", "bytes", "inputs", "origin", "draining" }) {
-        const auto found = all().refused.find(reason);
-        line("refused_total", std::string("reason=\"") + reason + "\"", found == all().refused.end() ? 0 : (double) found->second);
+    auto refused       = all().refused;
+    refused["bytes"]   = connections.refused_bytes;
+    refused["threads"] = connections.refused_threads;
+    for (const char * reason : { "body", "bytes", "draining", "inputs", "origin", "threads" }) {
+        line("refused_total", std::string("reason=\"") + reason + "\"", (double) refused[reason]);
     }
     head("connections", "gauge", "Open connections.");
-    line("connections", "", (double) n_connections);
+    line("connections", "", (double) connections.n_open);
     head("ready", "gauge", "1 where the server takes work.");
     line("ready", "", jina_not_ready().empty() ? 1 : 0);
     return text;
@@ -478,11 +452,22 @@ const std::string & jina_api_prefix() {
 void jina_configure_http(httplib::Server & server, const common_params & params, const std::atomic<bool> & is_ready) {
     api_prefix       = params.api_prefix;
     const auto rules = std::make_shared<policy>(policy{ params.api_prefix, params.api_keys, &is_ready });
-    server.set_pre_routing_handler([rules](const httplib::Request & req, httplib::Response & res) { return check(*rules, req, res); });
+    server.set_pre_routing_handler([rules](const httplib::Request & req, httplib::Response & res) {
+        const handled result = check(*rules, req, res);
+        // The body of what was refused may be on its way, and would be taken for another request.
+        if (result == handled::Handled && (req.has_header("Content-Length") || req.has_header("Transfer-Encoding"))) {
+            now.keep = false;
+            res.set_header("Connection", "close");
+        }
+        return result;
+    });
     server.set_error_handler(explain);
     server.set_logger(finish);
     server.set_payload_max_length(jina_get_settings().max_body_bytes);
-    jina_watch_connections(server, [] { now = current(); }, leave);
+    jina_watch_connections(server, { [rules](const std::string & header) {
+                                        return is_key(*rules, jina_header_field(header, "authorization"), jina_header_field(header, "x-api-key"));
+                                    },
+                                     [] { now = current(); }, leave });
 }
 
 server_http_res_ptr jina_call(const server_http_context::handler_t & handler, const server_http_req & request) {

@@ -82,6 +82,7 @@ jina_settings read() {
     found.max_inputs         = number("JINA_MAX_INPUTS", 2048, 1, 1000000); // OpenAI's own limit
     found.max_waiting_inputs = number("JINA_MAX_WAITING_INPUTS", 8192, 1, 10000000);
     found.max_waiting_bytes  = number("JINA_MAX_WAITING_MB", waiting, 1, 65536) * MB;
+    found.max_waiting_bytes  = std::max(found.max_waiting_bytes, found.max_body_bytes);
     found.allowed_origins    = list("JINA_ALLOWED_ORIGINS", ',');
 
     const std::string format = jina_environment("JINA_LOG_FORMAT");
