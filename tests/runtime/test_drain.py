@@ -31,8 +31,8 @@ from tests.support.work import texts, wait_until_working
 #: Seconds for work on tiny weights on a busy machine; docker kills only after them.
 GRACE = 300
 #: Seconds of work, and far more of it.
-SOME = texts(300, 60)
-MUCH = texts(2000, 120)
+SOME = texts(100, 40)
+MUCH = texts(600, 40)
 #: So long that no time limit of the server lets go of anything by itself.
 LONG = {"JINA_DRAIN_SECONDS": str(GRACE), "JINA_BODY_SECONDS": "3600"}
 

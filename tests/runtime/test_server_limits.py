@@ -16,7 +16,7 @@ from tests.support.work import texts, wait_until_working
 
 MB = 1024**2
 #: Keeps a server on tiny weights busy for seconds.
-MUCH = texts(1500, 60)
+MUCH = texts(400, 40)
 
 
 def padded(size: int) -> bytes:
@@ -94,8 +94,8 @@ def test_as_many_inputs_as_openai_takes_are_served(patched: str, case: Case) -> 
 @pytest.mark.parametrize(
     ("settings", "more"),
     [
-        ({"JINA_MAX_WAITING_INPUTS": "1550"}, ["a"] * 100),
-        ({"JINA_MAX_WAITING_MB": "1"}, ["a " * 300_000, "b"]),
+        ({"JINA_MAX_WAITING_INPUTS": "450"}, ["a"] * 100),
+        ({"JINA_MAX_WAITING_MB": "1"}, ["a " * 500_000, "b"]),
     ],
     ids=["inputs", "bytes"],
 )
@@ -137,7 +137,7 @@ def test_what_comes_when_nothing_waits_is_always_taken(patched: str, case: Case)
 def test_openais_client_tries_again_by_itself(patched: str, case: Case) -> None:
     """It waits for as long as Retry-After says."""
     with (
-        served(patched, case, settings={"JINA_MAX_WAITING_INPUTS": "1500"}) as server,
+        served(patched, case, settings={"JINA_MAX_WAITING_INPUTS": "400"}) as server,
         server.client() as client,
     ):
         with in_flight(1, lambda _: post(server.base_url, input=MUCH)):
@@ -162,7 +162,7 @@ def computed(server: Served) -> float:
 def test_a_client_that_leaves_stops_costing(patched: str, case: Case) -> None:
     """Its batch of short texts was computed to the end."""
     with served(patched, case) as server, server.client() as client:
-        whole = client.embeddings(texts(100, 60, seed=1))["usage"]["prompt_tokens"] * 15
+        whole = client.embeddings(texts(40, 40, seed=1))["usage"]["prompt_tokens"] * 10
         before = computed(server)
         with RawConnection(server.base_url) as leaving:
             body = httpx.Request("POST", server.base_url, json={"input": MUCH}).content
