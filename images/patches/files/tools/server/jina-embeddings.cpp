@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <sstream>
 #include <stdexcept>
@@ -265,6 +266,7 @@ struct jina_embeddings::impl {
     size_t           longest_token = 0; // bytes
 
     std::string              model_name;
+    std::time_t              created = std::time(nullptr);
     std::vector<std::string> other_models; // of the catalogue
 
     handler_t          tokenizer;
@@ -590,6 +592,7 @@ server_http_res_ptr jina_embeddings::impl::models(const server_http_req & req, c
     ordered_json       list      = ordered_json::parse(res->data);
     const ordered_json embedding = ordered_json::array({ "embedding" });
     ordered_json &     model     = list.at("data").at(0);
+    model["created"]             = created; // upstream's is the time of asking
     model["capabilities"]        = embedding;
     model["dimensions"]          = allowed_dimensions.back();
     model["matryoshka"]          = allowed_dimensions;

@@ -17,6 +17,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 namespace {
 
 using seconds = std::chrono::seconds;
@@ -32,6 +36,9 @@ int address_file = -1;
 // The process ends here, not in main: threads may still wait for a client that sent half a request.
 [[noreturn]] void end(int code) {
     common_log_flush(common_log_main());
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_do_leak_check(); // what exit() would do
+#endif
     std::_Exit(code);
 }
 
