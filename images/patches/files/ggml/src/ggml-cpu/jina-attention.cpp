@@ -7,7 +7,6 @@
 #include "vec.h"
 
 #include <algorithm>
-#include <cfloat>
 #include <cstdint>
 #include <cstring>
 
@@ -28,11 +27,15 @@ floats plus(floats a, floats b) { return _mm512_add_ps(a, b); }
 floats minus(floats a, floats b) { return _mm512_sub_ps(a, b); }
 floats times(floats a, floats b) { return _mm512_mul_ps(a, b); }
 floats plus_product(floats sum, floats a, floats b) { return _mm512_fmadd_ps(a, b, sum); }
-floats larger(floats a, floats b) { return _mm512_max_ps(a, b); }
-floats exponential(floats x) { return ggml_v_expf(x); }
+floats larger(floats a, floats b) { return _mm512_max_ps(a, b); } // b where one is no number
+floats nearest(floats x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+floats from_exponent(floats biased) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtps_epi32(biased), 23));
+}
 }  // namespace
 
-#elif defined(__AVX2__) && defined(__FMA__)
+#elif defined(__AVX__)
 
 #define JINA_ATTENTION
 
@@ -48,9 +51,49 @@ floats spread(float x) { return _mm256_set1_ps(x); }
 floats plus(floats a, floats b) { return _mm256_add_ps(a, b); }
 floats minus(floats a, floats b) { return _mm256_sub_ps(a, b); }
 floats times(floats a, floats b) { return _mm256_mul_ps(a, b); }
-floats plus_product(floats sum, floats a, floats b) { return _mm256_fmadd_ps(a, b, sum); }
-floats larger(floats a, floats b) { return _mm256_max_ps(a, b); }
-floats exponential(floats x) { return ggml_v_expf(x); }
+floats larger(floats a, floats b) { return _mm256_max_ps(a, b); } // b where one is no number
+floats nearest(floats x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+floats plus_product(floats sum, floats a, floats b) {
+#if defined(__FMA__)
+    return _mm256_fmadd_ps(a, b, sum);
+#else
+    return _mm256_add_ps(_mm256_mul_ps(a, b), sum);
+#endif
+}
+
+floats from_exponent(floats biased) {
+    const __m256i n = _mm256_cvtps_epi32(biased);
+#if defined(__AVX2__)
+    return _mm256_castsi256_ps(_mm256_slli_epi32(n, 23));
+#else
+    const __m128i low  = _mm_slli_epi32(_mm256_castsi256_si128(n), 23);
+    const __m128i high = _mm_slli_epi32(_mm256_extractf128_si256(n, 1), 23);
+    return _mm256_castsi256_ps(_mm256_insertf128_si256(_mm256_castsi128_si256(low), high, 1));
+#endif
+}
+}  // namespace
+
+#elif defined(__SSE2__)
+
+#define JINA_ATTENTION
+
+namespace {
+constexpr int lanes        = 4;
+constexpr int vecs_at_once = 2; // 8 of the 16 registers
+
+using floats = __m128;
+
+floats floats_at(const float * x) { return _mm_loadu_ps(x); }
+void   store(float * x, floats v) { _mm_storeu_ps(x, v); }
+floats spread(float x) { return _mm_set1_ps(x); }
+floats plus(floats a, floats b) { return _mm_add_ps(a, b); }
+floats minus(floats a, floats b) { return _mm_sub_ps(a, b); }
+floats times(floats a, floats b) { return _mm_mul_ps(a, b); }
+floats plus_product(floats sum, floats a, floats b) { return _mm_add_ps(_mm_mul_ps(a, b), sum); }
+floats larger(floats a, floats b) { return _mm_max_ps(a, b); } // b where one is no number
+floats nearest(floats x) { return _mm_cvtepi32_ps(_mm_cvtps_epi32(x)); }
+floats from_exponent(floats biased) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtps_epi32(biased), 23)); }
 }  // namespace
 
 #elif defined(__ARM_NEON) && defined(__aarch64__)
@@ -71,32 +114,19 @@ floats minus(floats a, floats b) { return vsubq_f32(a, b); }
 floats times(floats a, floats b) { return vmulq_f32(a, b); }
 floats plus_product(floats sum, floats a, floats b) { return vfmaq_f32(sum, a, b); }
 floats larger(floats a, floats b) { return vmaxq_f32(a, b); }
-
-// Of numbers up to 0; vec.h has one for NEON only where the compiler has no SVE. With n whole and
-// x = n * ln(2) + r, it is 2^n times the first terms of the series of exp(r); the next term is less
-// than 2e-7, for |r| is at most ln(2) / 2. ln(2) is taken in two parts, of which the first has so
-// few bits that its product with n is exact.
-floats exponential(floats x) {
-    constexpr float least = -87.0f; // exp of less is no normal number, and 0 here
-    const floats    n     = vrndnq_f32(vmulq_n_f32(vmaxq_f32(x, spread(least)), 1.44269504f));
-    floats          r     = vfmsq_f32(vmaxq_f32(x, spread(least)), n, spread(0.693359375f));
-    r                     = vfmsq_f32(r, n, spread(-2.12194440e-4f));
-    floats series         = spread(1.0f / 720);
-    for (const float term : { 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f }) {
-        series = vfmaq_f32(spread(term), series, r);
-    }
-    const int32x4_t exponent = vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23);
-    return vbslq_f32(vcltq_f32(x, spread(least)), spread(0.0f), times(series, vreinterpretq_f32_s32(exponent)));
-}
+floats nearest(floats x) { return vrndnq_f32(x); }
+floats from_exponent(floats biased) { return vreinterpretq_f32_s32(vshlq_n_s32(vcvtq_s32_f32(biased), 23)); }
 }  // namespace
 
 #endif
 
 #ifndef JINA_ATTENTION
 
-bool jina_attention(const ggml_compute_params *, ggml_tensor *, int64_t, int64_t) {
+bool jina_takes_attention(const ggml_tensor *) {
     return false;
 }
+
+void jina_attention(const ggml_compute_params *, ggml_tensor *, int64_t, int64_t) {}
 
 #else
 
@@ -136,11 +166,13 @@ scratch scratch_of(const ggml_compute_params * params, int64_t DK, int64_t DV) {
 }
 
 // out[row][query] = factor[query] * out[row][query] + sum over i of a[row * row_step + i * i_step] *
-// b[i][query], for n_rows rows, a multiple of rows_at_once. Without a factor out is overwritten.
+// b[i][query], for n_rows rows, a multiple of rows_at_once, and the queries of `vecs` vectors. Without
+// a factor out is overwritten. Each sum runs over i from first to last, so that with a factor of 1 or
+// another power of two it is the same wherever a tile ends.
 void multiply(const float * a, int64_t row_step, int64_t i_step, int64_t n_rows, int64_t n, const float * b,
-              const float * factor, float * out) {
+              const float * factor, float * out, int vecs) {
     for (int64_t row = 0; row < n_rows; row += rows_at_once) {
-        for (int vec = 0; vec < n_vecs; vec += vecs_at_once) {
+        for (int vec = 0; vec < vecs; vec += vecs_at_once) {
             float * to = out + row * n_queries + vec * lanes;
             floats  sum[rows_at_once][vecs_at_once];
 #pragma GCC unroll 4
@@ -246,37 +278,62 @@ view view_of(const char * mask, size_t row_step, int rows, int keys) {
     return differs == 0 ? view::closed : bits == 0 ? view::open : view::mixed;
 }
 
+// log2(e): scores are kept as powers of two, not of e.
+constexpr float log2_e = 1.44269504f;
+
 void add_mask(const char * mask, size_t row_step, int rows, int keys, float * scores) {
     float numbers[n_keys];
     for (int row = 0; row < rows; row++, mask += row_step) {
         ggml_cpu_fp16_to_fp32((const ggml_fp16_t *) mask, numbers, keys);
         for (int key = 0; key < keys; key++) {
-            scores[key * n_queries + row] += numbers[key];
+            scores[key * n_queries + row] += numbers[key] * log2_e;
         }
     }
 }
 
-// What is known of a query's scores so far.
+// What is known of a query's scores so far. The reference is a whole number, so that a factor is a
+// power of two, and no bit of a sum depends on which of the scores came in the same tile.
 struct running {
-    float most[n_queries];   // the largest score
-    float sum[n_queries];    // of exp(score - most)
+    float most[n_queries];   // the largest score, rounded
+    float sum[n_queries];    // of 2^(score - most)
     float factor[n_queries]; // what turns earlier sums into ones of the new largest score
 };
 
-// Turns the scores of a tile into exp(score - most). A query that has seen only -infinity keeps
-// the least number as its largest score: exp(-infinity) is 0 then, and not an undefined number.
-void take_exponentials(int keys, float * scores, running & known) {
-    for (int vec = 0; vec < n_vecs; vec++) {
+// No score: less than `nothing`, which is what a query begins with that has seen none. Both are whole,
+// and fit an int32_t.
+constexpr float masked  = -1.0e9f;
+constexpr float nothing = -0.5e9f;
+
+// 2^x of whole numbers x up to 0; 0 for less than -126.
+floats power(floats x) {
+    return from_exponent(plus(larger(spread(-127.0f), x), spread(127.0f)));
+}
+
+// 2^x of numbers from -0.5 to 0.5: the first terms of the series of exp(x ln 2), of which the next is
+// less than 6e-9.
+floats power_of_fraction(floats x) {
+    floats series = spread(1.52527338e-5f);
+    for (const float term : { 1.54035304e-4f, 1.33335581e-3f, 9.61812911e-3f, 5.55041087e-2f, 2.40226507e-1f, 6.93147181e-1f, 1.0f }) {
+        series = plus_product(spread(term), series, x);
+    }
+    return series;
+}
+
+// Turns the scores of a tile into 2^(score - most).
+void take_exponentials(int keys, float * scores, running & known, int vecs) {
+    for (int vec = 0; vec < vecs; vec++) {
         float *      column = scores + vec * lanes;
         const floats before = floats_at(known.most + vec * lanes);
         floats       most   = before;
         for (int key = 0; key < keys; key++) {
-            most = larger(most, floats_at(column + key * n_queries));
+            most = larger(most, nearest(larger(spread(masked), floats_at(column + key * n_queries))));
         }
-        const floats factor = exponential(minus(before, most));
+        const floats factor = power(minus(before, most));
         floats       sum    = times(floats_at(known.sum + vec * lanes), factor);
         for (int key = 0; key < keys; key++) {
-            const floats e = exponential(minus(floats_at(column + key * n_queries), most));
+            const floats score = larger(spread(masked), floats_at(column + key * n_queries));
+            const floats whole = nearest(score);
+            const floats e     = times(power_of_fraction(minus(score, whole)), power(minus(whole, most)));
             store(column + key * n_queries, e);
             sum = plus(sum, e);
         }
@@ -294,22 +351,27 @@ float parameter(const ggml_tensor * op, int i) {
 
 }  // namespace
 
-bool jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64_t ir0, int64_t ir1) {
+bool jina_takes_attention(const ggml_tensor * dst) {
+    const ggml_tensor * q         = dst->src[0];
+    const ggml_tensor * k         = dst->src[1];
+    const ggml_tensor * v         = dst->src[2];
+    const bool          has_alibi = parameter(dst, 1) != 0.0f;
+    const bool          has_cap   = parameter(dst, 2) != 0.0f;
+    const bool          has_sinks = dst->src[4] != nullptr;
+    const bool          numbers   = q->type == GGML_TYPE_F32 && k->type == v->type &&
+                         (k->type == GGML_TYPE_F32 || k->type == GGML_TYPE_F16);
+    return numbers && !has_alibi && !has_cap && !has_sinks && v->ne[0] % rows_at_once == 0;
+}
+
+void jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64_t ir0, int64_t ir1) {
     const ggml_tensor * q    = dst->src[0];
     const ggml_tensor * k    = dst->src[1];
     const ggml_tensor * v    = dst->src[2];
     const ggml_tensor * mask = dst->src[3];
 
-    const int64_t DK = k->ne[0];
-    const int64_t DV = v->ne[0];
-
-    const float scale     = parameter(dst, 0);
-    const bool  has_alibi = parameter(dst, 1) != 0.0f;
-    const bool  has_cap   = parameter(dst, 2) != 0.0f;
-    const bool  has_sinks = dst->src[4] != nullptr;
-    if (has_alibi || has_cap || has_sinks || DV % rows_at_once != 0) {
-        return false;
-    }
+    const int64_t DK    = k->ne[0];
+    const int64_t DV    = v->ne[0];
+    const float   scale = parameter(dst, 0) * log2_e;
 
     const scratch s = scratch_of(params, DK, DV);
     running       known;
@@ -319,6 +381,7 @@ bool jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64
         const int64_t i2   = ir / q->ne[1] % q->ne[2];
         const int64_t i1   = ir % q->ne[1];
         const int     rows = std::min<int64_t>({ n_queries, ir1 - ir, q->ne[1] - i1 });
+        const int     vecs = (rows + lanes * vecs_at_once - 1) / (lanes * vecs_at_once) * vecs_at_once;
         ir += rows;
 
         const int64_t k2 = i2 / (q->ne[2] / k->ne[2]);
@@ -332,7 +395,7 @@ bool jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64
         ggml_vec_scale_f32(DK * n_queries, s.query, scale);
 
         memset(s.output, 0, DV * n_queries * sizeof(float));
-        std::fill_n(known.most, n_queries, -FLT_MAX);
+        std::fill_n(known.most, n_queries, nothing);
         std::fill_n(known.sum, n_queries, 0.0f);
 
         for (int64_t key = 0; key < k->ne[1]; key += n_keys) {
@@ -349,13 +412,13 @@ bool jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64
             }
             widen(k, (const char *) k->data + key * k->nb[1] + k2 * k->nb[2] + k3 * k->nb[3], keys, DK, s.keys);
             const int padded = (keys + rows_at_once - 1) / rows_at_once * rows_at_once;
-            multiply(s.keys, DK, 1, padded, DK, s.query, nullptr, s.scores);
+            multiply(s.keys, DK, 1, padded, DK, s.query, nullptr, s.scores, vecs);
             if (seen == view::mixed) {
                 add_mask(masks, mask->nb[1], rows, keys, s.scores);
             }
-            take_exponentials(keys, s.scores, known);
+            take_exponentials(keys, s.scores, known, vecs);
             widen(v, (const char *) v->data + key * v->nb[1] + v2 * v->nb[2] + v3 * v->nb[3], keys, DV, s.values);
-            multiply(s.values, 1, DV, DV, keys, s.scores, known.factor, s.output);
+            multiply(s.values, 1, DV, DV, keys, s.scores, known.factor, s.output, vecs);
         }
 
         // A query that may see nothing gets zeros, as upstream's do.
@@ -363,7 +426,7 @@ bool jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64
             known.factor[query] = known.sum[query] == 0.0f ? 0.0f : 1.0f / known.sum[query];
         }
         for (int64_t d = 0; d < DV; d++) {
-            for (int vec = 0; vec < n_vecs; vec++) {
+            for (int vec = 0; vec < vecs; vec++) {
                 float * x = s.output + d * n_queries + vec * lanes;
                 store(x, times(floats_at(x), floats_at(known.factor + vec * lanes)));
             }
@@ -372,7 +435,6 @@ bool jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64
         float * to = (float *) ((char *) dst->data + (i3 * dst->ne[2] * dst->ne[1] + i2 + i1 * dst->ne[1]) * dst->nb[1]);
         transpose(s.output, n_queries, DV, rows, to, dst->ne[1] * dst->nb[1] / sizeof(float));
     }
-    return true;
 }
 
 #endif

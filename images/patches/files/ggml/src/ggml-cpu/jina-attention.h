@@ -7,6 +7,11 @@
 struct ggml_compute_params;
 struct ggml_tensor;
 
-// Computes rows ir0 to ir1 of a GGML_OP_FLASH_ATTN_EXT whose operands upstream's tiled form would
-// take, in its scratch memory. Returns false, with nothing done, where it does not know how.
-bool jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64_t ir0, int64_t ir1);
+// Whether a GGML_OP_FLASH_ATTN_EXT is one that we compute: any number of queries, keys and values of
+// 16 or 32 bits, without ALiBi, soft caps and sinks, on a CPU with vectors.
+bool jina_takes_attention(const ggml_tensor * dst);
+
+// Computes rows ir0 to ir1 of one, in upstream's scratch memory. The result of a query depends on
+// nothing but the query, and the keys and values that it may see in their order: not on how many
+// others there are, nor on where tiles or rows begin.
+void jina_attention(const ggml_compute_params * params, ggml_tensor * dst, int64_t ir0, int64_t ir1);

@@ -42,8 +42,9 @@ floats  floats_at(const float * x) { return _mm512_loadu_ps(x); }
 void    store(float * x, floats v) { _mm512_storeu_ps(x, v); }
 floats  halves_at(const ggml_half * x) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) x)); }
 floats  magnitude(floats v) { return _mm512_abs_ps(v); }
-floats  larger(floats a, floats b) { return _mm512_max_ps(a, b); }
-float   largest(floats v) { return _mm512_reduce_max_ps(v); }
+ints    bits(floats v) { return _mm512_castps_si512(v); }
+ints    larger(ints a, ints b) { return _mm512_max_epi32(a, b); }
+int32_t largest(ints v) { return _mm512_reduce_max_epi32(v); }
 ints    rounded(floats v, float factor) { return _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(factor))); }
 
 ints    spread(int32_t x) { return _mm512_set1_epi32(x); }
@@ -80,15 +81,16 @@ floats  floats_at(const float * x) { return _mm256_loadu_ps(x); }
 void    store(float * x, floats v) { _mm256_storeu_ps(x, v); }
 floats  halves_at(const ggml_half * x) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) x)); }
 floats  magnitude(floats v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
-floats  larger(floats a, floats b) { return _mm256_max_ps(a, b); }
+ints    bits(floats v) { return _mm256_castps_si256(v); }
+ints    larger(ints a, ints b) { return _mm256_max_epi32(a, b); }
 ints    rounded(floats v, float factor) { return _mm256_cvtps_epi32(_mm256_mul_ps(v, _mm256_set1_ps(factor))); }
 ints    spread(int32_t x) { return _mm256_set1_epi32(x); }
 ints    plus(ints a, ints b) { return _mm256_add_epi32(a, b); }
 
-float largest(floats v) {
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    four        = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+int32_t largest(ints v) {
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    four         = _mm_max_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(1, 0, 3, 2)));
+    return _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(2, 3, 0, 1))));
 }
 
 int32_t total(ints v) {
@@ -214,15 +216,22 @@ void pack(const block_q8_0 * from, weights * to, int64_t rows, int64_t n_blocks)
     }
 }
 
-// As upstream's quantize_row_q8_0 does it, except that the scale stays a 32-bit number.
+// Below this 127 divided by it is infinite; such numbers add nothing to a sum of normal ones.
+constexpr float least_amax = 1e-36f;
+
+// As upstream's quantize_row_q8_0 does it, except that the scale stays a 32-bit number. The largest
+// magnitude is looked for among the bits of the numbers, which are in the same order, and keep what
+// is no number: it makes the scale, and so the vector, one that is not finite.
 void quantize(const float * from, inputs * to, int64_t n_blocks) {
     for (int64_t b = 0; b < n_blocks; b++, from += QK8_0) {
-        floats most = zeros();
+        ints most = spread(0);
         for (int i = 0; i < QK8_0; i += lanes) {
-            most = larger(most, magnitude(floats_at(from + i)));
+            most = larger(most, bits(magnitude(floats_at(from + i))));
         }
-        const float amax   = largest(most);
-        const float factor = amax != 0.0f ? 127.0f / amax : 0.0f;
+        const int32_t most_bits = largest(most);
+        float         amax;
+        memcpy(&amax, &most_bits, sizeof(amax));
+        const float factor = amax < least_amax ? 0.0f : 127.0f / amax;
         ints        sum    = spread(0);
         for (int i = 0; i < QK8_0; i += lanes) {
             const ints v = rounded(floats_at(from + i), factor);
