@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from signal import SIGTERM
 
 import httpx
 import pytest
@@ -106,7 +108,7 @@ def test_nothing_new_is_taken(patched: str, case: Case, signal: str) -> None:
             for response in (post(server.base_url, input="a text"), old):
                 assert response.status_code == 503, describe(response)
                 assert response.headers.get("Retry-After"), describe(response)
-                assert response.headers.get("Connection", "").lower() == "close"
+                assert "close" in response.headers.get("Connection", "").lower()
                 assert response.json()["error"]["message"]
             assert get(server.base_url, "/health").status_code == 200
             assert not outcomes[0].done(), "too little work for this test"
@@ -168,6 +170,13 @@ def answer_of_stop(server: Served) -> httpx.Response:
 # ------------------------------------------------------------------ while the model loads
 
 
+def heeds_signals(container: str) -> bool:
+    """Whether the server has said to the kernel that SIGTERM is for it: caught, or waited for."""
+    status = docker("exec", container, "cat", "/proc/1/status")
+    masks = re.findall(r"Sig(?:Blk|Cgt):\s+([0-9a-f]+)", status)
+    return any(int(mask, 16) >> (SIGTERM - 1) & 1 for mask in masks)
+
+
 @pytest.mark.parametrize("signal", ["TERM", "INT"])
 def test_a_signal_before_the_load_ends_it(patched: str, tmp_path: Path, signal: str) -> None:
     """It was lost: handlers were set after the load, and process 1 ignores what it has none for.
@@ -179,7 +188,7 @@ def test_a_signal_before_the_load_ends_it(patched: str, tmp_path: Path, signal: 
     os.mkfifo(pipe)
     pipe.chmod(0o644)
     with started(patched, options=with_model(pipe)) as container:
-        wait_until(lambda: logs(container) != "", "the first line of the log")
+        wait_until(lambda: heeds_signals(container), "it heeds signals")
         docker("kill", "--signal", signal, container)
         assert wait_for_end(container) == 0, logs(container)
 

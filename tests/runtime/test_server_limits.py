@@ -95,7 +95,7 @@ def test_as_many_inputs_as_openai_takes_are_served(patched: str, case: Case) -> 
     ("settings", "more"),
     [
         ({"JINA_MAX_WAITING_INPUTS": "450"}, ["a"] * 100),
-        ({"JINA_MAX_WAITING_MB": "1"}, ["a " * 500_000, "b"]),
+        ({"JINA_MAX_WAITING_MB": "1", "JINA_MAX_BODY_MB": "1"}, ["a " * 500_000, "b"]),
     ],
     ids=["inputs", "bytes"],
 )

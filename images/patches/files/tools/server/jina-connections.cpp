@@ -32,8 +32,8 @@ using time_point  = clock_t_::time_point;
 using seconds     = std::chrono::seconds;
 using millisecond = std::chrono::milliseconds;
 
-// More than the HTTP library allows for a line; a header that does not end within it is its to refuse.
-const size_t MAX_HEADER = 64 * 1024;
+// Twice what the HTTP library allows for a line; a header that does not end within it is its to refuse.
+const size_t MAX_HEADER = 16 * 1024;
 
 // What is read of one connection before others have their turn.
 const size_t MAX_TURN = 1024 * 1024;
@@ -359,7 +359,7 @@ class watcher {
   private:
     std::unique_ptr<thread_pool> lanes[N_LANES];
     const int                    poll_fd;
-    size_t                       n_most    = 65536;
+    size_t                       n_most    = 8192; // times MAX_HEADER is 128 MB
     size_t                       n_working = 0;
     bool                         stopped   = false;
 
