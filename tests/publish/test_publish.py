@@ -165,7 +165,10 @@ def test_what_is_stated_is_read_back_and_true(
 
     bill = inspected(reference, "SBOM")["SPDX"]
     document = JsonLikeDictParser().parse(bill)
-    assert validate_full_spdx_document(document) == []
+    faults = [each.validation_message for each in validate_full_spdx_document(document)]
+    # SPDX takes any host in a location (its specification, 7.7), the library names only: in the
+    # rehearsal of ci.yml the first origin is an address of loopback.
+    assert [each for each in faults if "git+http://127.0.0.1:" not in each] == []
     script = r"dpkg-query --show --showformat '${Package} ${Version}\n'"
     run = ["run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", image, "-c", script]
     packages = {(each.name, each.version): each for each in document.packages}

@@ -25,6 +25,8 @@ from tools.catalog import Model
 
 #: A text whose vector is known from the start: it must never become another.
 KNOWN = "a text whose vector is known"
+#: What became of a request for which there was no server.
+LOST = "lost at a restart"
 _BAD = sorted(name for name in BAD_REQUESTS if name != "nested_deeply")
 
 
@@ -42,6 +44,7 @@ class Soak:
         self.faults: list[str] = []
         self._lock = threading.Lock()
         self._seconds: list[float] = []
+        self._p99 = 0.0
 
     def ask(self, path: str = "/v1/embeddings", **body: Any) -> dict[str, Any]:
         """Send a good request; its answer."""
@@ -55,10 +58,15 @@ class Soak:
             return client.request(method, path, **options)
 
     def p99(self) -> float:
-        """Return the p99 of single short texts since the last call, in seconds."""
+        """Return the p99 of single short texts since the last call, in seconds.
+
+        Where there was none since then, that of the last call.
+        """
         with self._lock:
             seconds, self._seconds = self._seconds, []
-        return float(np.percentile(seconds, 99)) if seconds else 0.0
+        if seconds:
+            self._p99 = float(np.percentile(seconds, 99))
+        return self._p99
 
     def run(self, seed: int) -> None:
         """Be one client after the other until it is enough; what is wrong is noted."""
@@ -73,7 +81,8 @@ class Soak:
                     with self._lock:
                         self.faults.append(outcome[:1000])
                     continue
-                outcome = "lost at a restart"
+                outcome = LOST
+                self.enough.wait(0.5)  # or it would do nothing but be refused
             with self._lock:
                 self.statuses[outcome] += 1
 
