@@ -7,15 +7,17 @@ when nothing else runs is a few milliseconds, and is measured by `nox -s bench`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 import httpx
 import pytest
 
-from tests.support.boots import Case, Served, each_case, served
+from tests.support.boots import MODELS, Case, Served, each_case, each_model, plain, served, tiny
+from tests.support.containers import with_model
 from tests.support.crowds import PROMPT_SECONDS, all_at_once, get, kept_busy, post, timed
 from tests.support.sockets import RawConnection
+from tests.support.waiting import wait_until
 from tests.support.work import texts, wait_until_working
 
 #: More than the 1,044 threads that llama-server's own pool may have, and than compose's pids_limit.
@@ -44,7 +46,8 @@ def open_connections(server: Served, count: int) -> Iterator[list[RawConnection]
     with ExitStack() as stack:
         opened = [stack.enter_context(RawConnection(server.base_url)) for _ in range(count)]
         for connection in opened[::2]:
-            connection.send(b"POST /v1/embeddings HTTP/1.1\r\nHost: loc")
+            with suppress(ConnectionError):  # refused, where that is what it is about
+                connection.send(b"POST /v1/embeddings HTTP/1.1\r\nHost: loc")
         yield opened
 
 
@@ -59,6 +62,24 @@ def test_more_connections_than_a_process_may_have_threads(patched: str, case: Ca
             assert_prompt(server, "/health", "/ready", "/metrics", "/v1/models")
             server.assert_alive()
         # And when all of them have left at once.
+        assert post(server.base_url, input="a text").status_code == 200
+        server.assert_alive()
+
+
+@each_model
+def test_more_connections_than_descriptors(patched: str, model: str) -> None:
+    """Those beyond the limit are refused; neither the process nor those that came before suffer."""
+    limit = ["--ulimit", "nofile=300:300"]
+    options = [*with_model(tiny(MODELS[model])), *limit]
+    with plain(patched, options=options) as server, RawConnection(server.base_url) as first:
+        first.send_head("GET", "/health", {})
+        assert first.answer("GET").status_code == 200
+        with open_connections(server, 600):
+            server.assert_alive()
+            first.send_head("GET", "/health", {})
+            assert first.answer("GET").status_code == 200
+        health = partial(get, server.base_url, "/health")
+        wait_until(lambda: timed(health).status == 200, "room for connections again")
         assert post(server.base_url, input="a text").status_code == 200
         server.assert_alive()
 

@@ -271,6 +271,20 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
     return handled::Unhandled;
 }
 
+// Whether check() will let a request pass, as far as its raw header tells: the body of another is not
+// waited for.
+bool may_send_body(const policy & rules, const std::string & header) {
+    const std::string line   = header.substr(0, header.find_first_of("\r\n"));
+    const size_t      begin  = std::min(line.find(' '), line.size());
+    const std::string method = line.substr(0, begin);
+    const std::string target = begin < line.size() ? line.substr(begin + 1, line.find_first_of(" ?", begin + 1) - begin - 1) : "";
+    const bool        below  = target.compare(0, rules.prefix.size(), rules.prefix) == 0;
+    const std::string origin = jina_header_field(header, "origin");
+    return below && find(KEYED, method, target.substr(rules.prefix.size())) && (origin.empty() || is_allowed_origin(origin)) &&
+           is_key(rules, jina_header_field(header, "authorization"), jina_header_field(header, "x-api-key")) &&
+           rules.is_ready->load() && !jina_is_draining();
+}
+
 // What the library itself refuses has no body.
 void explain(const httplib::Request &, httplib::Response & res) {
     if (!res.body.empty()) {
@@ -457,16 +471,16 @@ void jina_configure_http(httplib::Server & server, const common_params & params,
         // The body of what was refused may be on its way, and would be taken for another request.
         if (result == handled::Handled && (req.has_header("Content-Length") || req.has_header("Transfer-Encoding"))) {
             now.keep = false;
-            res.set_header("Connection", "close");
+            if (!jina_is_draining()) { // then the library says so already
+                res.set_header("Connection", "close");
+            }
         }
         return result;
     });
     server.set_error_handler(explain);
     server.set_logger(finish);
     server.set_payload_max_length(jina_get_settings().max_body_bytes);
-    jina_watch_connections(server, { [rules](const std::string & header) {
-                                        return is_key(*rules, jina_header_field(header, "authorization"), jina_header_field(header, "x-api-key"));
-                                    },
+    jina_watch_connections(server, { [rules](const std::string & header) { return may_send_body(*rules, header); },
                                      [] { now = current(); }, leave });
 }
 
