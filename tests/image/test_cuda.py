@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.containers import composed, docker, is_cuda, label
 from tests.support.requirements import need
-from tools.build import CONTEXT, build_toolkit, cuda_arguments
-from tools.catalog import CudaOrigin, CudaPackages, load_images, load_models
-from tools.docker_client import COMPOSE_FILE, CUDA_COMPOSE_FILE, engine_platform, run_docker
-from tools.origins import choose, resolve_base
-from tools.tags import CUDA_ARCHITECTURES_LABEL, CUDA_ORIGIN_LABEL, CUDA_PTX_LABEL
+from tools.engine.docker import COMPOSE_FILE, CUDA_COMPOSE_FILE, engine_platform, run_docker
+from tools.facts.images import CudaOrigin, CudaPackages, load_images, load_models
+from tools.images.build import CONTEXT, build_toolkit, cuda_arguments
+from tools.images.labels import CUDA_ARCHITECTURES_LABEL, CUDA_ORIGIN_LABEL, CUDA_PTX_LABEL
+from tools.origins.choose import choose, resolve_base
 
 IMAGES = load_images()
 

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from tests.support.file_server import closed_port
-from tools.catalog import Model, load_models
-from tools.docker_client import run_docker
-from tools.elastic import boot
-from tools.elastic.boot import COMPOSE_FILE, ELASTICSEARCH, KIBANA, client_of, pull
-from tools.errors import ToolError
-from tools.stack import clean_environment
+from tools.common.errors import ToolError
+from tools.engine.docker import run_docker
+from tools.facts.images import Model, load_models
+from tools.search.elasticsearch import boot
+from tools.search.elasticsearch.boot import COMPOSE_FILE, ELASTICSEARCH, KIBANA, client_of, pull
+from tools.serving.profile import clean_environment
 
 MODELS = load_models().models.values()
 

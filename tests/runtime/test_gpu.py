@@ -28,15 +28,22 @@ from tests.support.device_memory import filled
 from tests.support.requirements import need
 from tests.support.runtimes import CPU_ONLY, TALKATIVE, Booted, Runtime, compiled_for
 from tests.support.vectors import cosine
-from tools.catalog import Model, load_images, load_models
-from tools.docker_client import run_docker
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.gpu import Device, Offload, mib_on_devices, parse_log, process_memory, read_devices
-from tools.native_build import find_build
-from tools.rates import random_inputs, seconds_for
-from tools.synthetic import Quantisation, Size, ensure_synthetic
-from tools.tags import CUDA_ARCHITECTURES_LABEL, local_name
+from tools.bench.rates import random_inputs, seconds_for
+from tools.common.errors import ToolError
+from tools.engine.docker import run_docker
+from tools.facts.images import Model, load_images, load_models
+from tools.images.labels import CUDA_ARCHITECTURES_LABEL, local_name
+from tools.native.build import find_build
+from tools.native.gpu import (
+    Device,
+    Offload,
+    mib_on_devices,
+    parse_log,
+    process_memory,
+    read_devices,
+)
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import Quantisation, Size, ensure_synthetic
 
 #: One worker: the device's memory and speed are measured.
 pytestmark = pytest.mark.xdist_group("gpu")

@@ -24,17 +24,17 @@ from tests.support.containers import docker, inspect, logs, started, wait_for_en
 from tests.support.requirements import need
 from tests.support.server import Server
 from tests.support.wrong_server import WrongServer
-from tools.catalog import ROOT, load_models
-from tools.corpus import load_corpus
-from tools.docker_client import run_docker
-from tools.embeddings import EmbeddingServer
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.origins import Choice
-from tools.pgvector import SCHEMA, connected, demonstrate, load, main, search
-from tools.postgres import COMPOSE_FILE, booted_database, build_database
-from tools.stack import clean_environment, model_environment
-from tools.synthetic import ensure_synthetic
+from tools.common.errors import ToolError
+from tools.engine.docker import run_docker
+from tools.facts.corpus import load_corpus
+from tools.facts.images import ROOT, load_models
+from tools.origins.choose import Choice
+from tools.search.postgresql.__main__ import SCHEMA, connected, demonstrate, load, main, search
+from tools.search.postgresql.boot import COMPOSE_FILE, booted_database, build_database
+from tools.serving.client import EmbeddingServer
+from tools.serving.profile import clean_environment, model_environment
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 MODELS, CORPUS = load_models(), load_corpus()
 NANO = MODELS.models["nano"]

@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from tests.support.containers import docker, inspect
-from tools.catalog import load_models
-from tools.docker_client import docker_client
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.stack import booted, down
-from tools.synthetic import ensure_synthetic
+from tools.common.errors import ToolError
+from tools.engine.docker import docker_client
+from tools.facts.images import load_models
+from tools.serving.profile import booted, down
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 NANO = load_models().models["nano"]
 

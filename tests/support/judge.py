@@ -11,9 +11,9 @@ from tests.support.client import Client
 from tests.support.containers import base_url, logs, started, wait_for_health, with_model
 from tests.support.cpu_variants import library
 from tests.support.vectors import cosine
-from tools.catalog import load_models
-from tools.fetch import models_dir
-from tools.synthetic import Quantisation, ensure_synthetic
+from tools.facts.images import load_models
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import Quantisation, ensure_synthetic
 
 #: What each variant is judged with: both quantisations, and both attentions.
 WEIGHTS: tuple[tuple[str, Quantisation], ...] = (

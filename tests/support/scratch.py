@@ -18,11 +18,11 @@ import tomlkit
 
 import noxfile
 from tests.support.git_server import git
-from tools.catalog import ROOT, GitOrigin, ImageOrigin
-from tools.docker_client import docker_client, run_docker
-from tools.fetch import HubFile
-from tools.processes import run_bounded
-from tools.stack import clean_environment, down
+from tools.common.processes import run_bounded
+from tools.engine.docker import docker_client, run_docker
+from tools.facts.images import ROOT, GitOrigin, ImageOrigin
+from tools.serving.profile import clean_environment, down
+from tools.weights.hub import HubFile
 
 #: Variables of whoever runs the tests that would lead the verbs elsewhere.
 _SETTINGS = ("HF_", "COMPOSE_", "SOURCE_DATE_EPOCH")

@@ -25,7 +25,7 @@ from tests.support.workflow.expressions import Scope, evaluate, fill, holds, sta
 from tests.support.workflow.known import only_github
 from tests.support.workflow.process import SHELLS, Script, run_script
 from tests.support.workflow.run import FAILURE, NOT_RUN, SKIPPED, SUCCESS, Event, Run, Surroundings
-from tools.catalog import ROOT
+from tools.facts.images import ROOT
 
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")
@@ -403,7 +403,7 @@ class Recorder:
         job = script.log.stem.rpartition("-")[0]
         self.lines.setdefault(job, []).append(script.text)
         output = Path(script.environment["GITHUB_OUTPUT"])
-        if "tools.matrix" in script.text:
+        if "tools.facts.matrix" in script.text:
             return run_script(replace(script, folder=ROOT))
         if "archive -- save" in script.text:
             name = script.environment["FILE"]

@@ -15,19 +15,19 @@ from pathlib import Path
 
 from tools.bench import report
 from tools.bench.agreement import check
-from tools.bench.contenders import OURS, our_image
 from tools.bench.machine import describe_image, describe_machine
 from tools.bench.measure import measure
 from tools.bench.peers.known import PEERS
 from tools.bench.peers.make import ALL, make_peers
+from tools.bench.peers.ours import OURS, our_image
 from tools.bench.plots import draw
 from tools.bench.results import Results, load, save
 from tools.bench.workloads import QUICK, full_plan
-from tools.catalog import ROOT, load_images, load_models
-from tools.console import loud, say, table
-from tools.errors import ToolError, run_verb
-from tools.synthetic import QUANTISATIONS
-from tools.tags import local_name
+from tools.common.console import loud, say, table
+from tools.common.errors import ToolError, run_verb
+from tools.facts.images import ROOT, load_images, load_models
+from tools.images.labels import local_name
+from tools.weights.synthetic import QUANTISATIONS
 
 OUTPUT = ROOT / "reports" / "benchmark.json"
 PAGE = ROOT / "docs" / "benchmarks.md"

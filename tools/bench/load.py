@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tools.errors import ToolError
+from tools.common.errors import ToolError
 
 #: A batch of long inputs takes a minute on two cores, and waits for those before it.
 REQUEST_SECONDS = 1800

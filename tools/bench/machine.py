@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.bench.servers import compressed_bytes
-from tools.docker_client import docker_client, run_docker
-from tools.errors import ToolError
-from tools.tags import LABEL_PREFIX
+from tools.bench.peers.servers import compressed_bytes
+from tools.common.errors import ToolError
+from tools.engine.docker import docker_client, run_docker
+from tools.images.labels import LABEL_PREFIX
 
 #: The CPU features, as Linux names them, that decide which of ggml's kernels run.
 _TELLING_FLAGS = (

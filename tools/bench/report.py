@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.bench.contenders import OURS
 from tools.bench.machine import ImageFacts, Machine
+from tools.bench.peers.ours import OURS
 from tools.bench.results import Cell, PeerFacts, Results
 from tools.bench.statistics import Spread, median_spread, ratios
 

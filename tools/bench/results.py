@@ -12,7 +12,7 @@ from tools.bench.load import Sample
 from tools.bench.machine import ImageFacts, Machine
 from tools.bench.statistics import percentile
 from tools.bench.workloads import Workload
-from tools.errors import ToolError
+from tools.common.errors import ToolError
 
 _VERSION = 2
 

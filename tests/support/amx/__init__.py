@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.build import explained
-from tools.cache import cache_dir, locked
-from tools.catalog import load_images
-from tools.docker_client import docker_client, engine_platform
-from tools.origins import Choice, resolve_base
+from tools.common.cache import cache_dir, locked
+from tools.engine.docker import docker_client, engine_platform
+from tools.facts.images import load_images
+from tools.images.build import explained
+from tools.origins.choose import Choice, resolve_base
 
 #: What the library says on its standard error before it first multiplies tiles.
 SAID = "amx: tile instructions are emulated"

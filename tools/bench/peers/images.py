@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tools.bench.machine import ImageFacts, describe_image
 from tools.bench.peers.known import ImagePeer
-from tools.bench.servers import Booted, Container
-from tools.build import build_image
-from tools.catalog import Image, Images, Model
-from tools.docker_client import docker_client, engine_platform, run_docker
-from tools.errors import ToolError
-from tools.origins import Choice
-from tools.stack import CONTAINER_PORT, Running, wait_until_healthy
+from tools.bench.peers.servers import Booted, Container
+from tools.common.errors import ToolError
+from tools.engine.docker import docker_client, engine_platform, run_docker
+from tools.facts.images import Image, Images, Model
+from tools.images.build import build_image
+from tools.origins.choose import Choice
+from tools.serving.profile import CONTAINER_PORT, Running, wait_until_healthy
 
 
 def build_peer(images: Images, peer: ImagePeer) -> ImageFacts:

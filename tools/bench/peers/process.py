@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tools.bench.servers import is_healthy, read_peak
-from tools.errors import ToolError
-from tools.native_server import STOP_SECONDS, describe_end, tail
-from tools.stack import BOOT_SECONDS
+from tools.bench.peers.servers import is_healthy, read_peak
+from tools.common.errors import ToolError
+from tools.native.server import STOP_SECONDS, describe_end, tail
+from tools.serving.profile import BOOT_SECONDS
 
 _PROBE_PAUSE = 0.01
 #: What stands for the port in a command.

@@ -1,0 +1,178 @@
+"""An image with a model inside, for machines without a network: `nox -s bake -- nano`.
+
+What the image sets is what the model's compose profile sets: it is read from there. The models
+are licensed for non-commercial use, so such an image is for its maker; publishing refuses it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from tools.common.console import say
+from tools.common.errors import ToolError, run_verb
+from tools.engine.docker import docker_client, run_docker
+from tools.engine.ensure import ensure_engine
+from tools.facts.images import Model, Models, load_images, load_models
+from tools.images.build import build_image, explained
+from tools.images.labels import MODEL_LABEL, OCI, local_name
+from tools.origins.choose import add_origin_argument, choose
+from tools.serving.profile import clean_environment, model_environment
+from tools.weights.hub import fetch_model, models_dir
+from tools.weights.synthetic import Quantisation, ensure_synthetic
+
+SERVER = ["/app/llama-server"]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a compose profile makes of the image: its environment and further arguments."""
+
+    environment: Mapping[str, str]
+    arguments: tuple[str, ...]
+
+
+def read_service(model: Model, file: Path, *, synthetic: bool) -> Service:
+    """Return what compose sets for ``model`` serving ``file``.
+
+    Nothing of a person's own settings is included, least of all their keys. Raises ToolError
+    when compose cannot say.
+    """
+    variables = model_environment(model, file, synthetic=synthetic)
+    client = docker_client(profile=model.name)
+    command = [*client.docker_compose_cmd[1:], "--env-file", os.devnull]
+    command += ["config", "--format", "json", model.name]
+    rendered = run_docker(command, environment={**clean_environment(), **variables}, timeout=60)
+    if rendered.returncode != 0:
+        raise ToolError(f"docker compose cannot read its file:\n{rendered.stderr.strip()}")
+    service = json.loads(rendered.stdout)["services"][model.name]
+    return Service(
+        {key: value for key, value in service["environment"].items() if value is not None},
+        tuple(service["command"] or ()),
+    )
+
+
+def recipe(service: Service, file: Path) -> str:
+    """Return the Dockerfile. JSON's quoting is also that of ENV, except for the dollar sign.
+
+    The arguments go into the entrypoint: any that a person adds come after them.
+    """
+    settings = [
+        f"ENV {key}={json.dumps(value).replace('$', chr(92) + '$')}"
+        for key, value in service.environment.items()
+    ]
+    return "\n".join(
+        [
+            "FROM server",
+            f"COPY --chmod=0444 {file.name} {service.environment['LLAMA_ARG_MODEL']}",
+            *settings,
+            f"ENTRYPOINT {json.dumps([*SERVER, *service.arguments])}",
+            "",
+        ]
+    )
+
+
+def model_labels(models: Models, model: Model, file: Path, *, synthetic: bool) -> dict[str, str]:
+    """Return the labels that differ from those of the image without a model.
+
+    Synthetic weights are made here, so that no licence but ours holds for them.
+    """
+    labels = {
+        f"{OCI}.title": f"jina-embeddings-v5 ({model.name})",
+        f"{OCI}.description": f"llama-server with {file.name} inside; not to be published",
+        MODEL_LABEL: model.name,
+        f"{MODEL_LABEL}.file": file.name,
+    }
+    if synthetic:
+        return {**labels, f"{MODEL_LABEL}.revision": "synthetic"}
+    licences = f"{load_images().licence} AND MIT AND {models.licence}"
+    return {
+        **labels,
+        f"{OCI}.licenses": licences,
+        f"{MODEL_LABEL}.repository": model.repository,
+        f"{MODEL_LABEL}.revision": model.revision,
+        f"{MODEL_LABEL}.licence": models.licence,
+    }
+
+
+def baked_name(model: Model, *, synthetic: bool) -> str:
+    """Return the local name of an image with a model, such as ``jina-embeddings-v5:nano-cpu``."""
+    images = load_images()
+    repository, _, flavour = local_name(images, images.images["cpu"]).rpartition(":")
+    return f"{repository}:{model.name}-{flavour}{'-synthetic' if synthetic else ''}"
+
+
+def bake(
+    models: Models, model: Model, file: Path, server: str, name: str, *, synthetic: bool
+) -> None:
+    """Make the image ``name``: the image ``server`` with ``file`` inside.
+
+    Raises ToolError when it cannot be built.
+    """
+    service = read_service(model, file, synthetic=synthetic)
+    say(f"putting {file.name} into {name}")
+    with tempfile.TemporaryDirectory() as folder:
+        dockerfile = Path(folder) / "Dockerfile"
+        dockerfile.write_text(recipe(service, file), encoding="utf-8")
+        with explained(name):
+            docker_client().buildx.build(
+                file.parent,
+                file=dockerfile,
+                build_contexts={"server": f"docker-image://{server}"},
+                labels=model_labels(models, model, file, synthetic=synthetic),
+                tags=[name],
+                load=True,
+                provenance=False,
+            )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Build the image, bring the model, and put the one into the other."""
+    images, models = load_images(), load_models()
+    parser = argparse.ArgumentParser(prog="nox -s bake --", description=__doc__)
+    parser.add_argument("model", choices=sorted(models.models))
+    parser.add_argument("--quant", default=models.default_quantisation, help="default: %(default)s")
+    parser.add_argument(
+        "--weights",
+        choices=["real", "synthetic"],
+        default="real",
+        help="real (the default): downloaded; synthetic: made here, to try it",
+    )
+    parser.add_argument("--tag", help="the local name to give instead of the usual one")
+    add_origin_argument(parser)
+    options = parser.parse_args(arguments)
+    model, synthetic = models.models[options.model], options.weights == "synthetic"
+    if synthetic and options.quant not in get_args(Quantisation):
+        raise ToolError(
+            f"--quant {options.quant}: synthetic weights are made in "
+            f"{' or '.join(get_args(Quantisation))} only"
+        )
+    ensure_engine()
+    file = (
+        ensure_synthetic(models_dir(), model, "tiny", options.quant)
+        if synthetic
+        else fetch_model(models, model.name, options.quant)
+    )
+    server = os.environ.get("JINA_IMAGE") or build_image(
+        images, images.images["cpu"], choose(options.origin)
+    )
+    name = options.tag or baked_name(model, synthetic=synthetic)
+    bake(models, model, file, server, name, synthetic=synthetic)
+    size = docker_client().image.inspect(name).size
+    say(f"{name} is there ({size / 1e6:.0f} MB): docker run --rm -p 127.0.0.1:8080:8080 {name}")
+    if not synthetic:
+        say(
+            f"it holds {model.repository} at {model.revision[:12]}, licensed under "
+            f"{models.licence} ({models.licence_url}): not for commercial use, and not published"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run_verb(main))
