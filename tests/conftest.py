@@ -18,13 +18,15 @@ from tests.support.requirements import need
 from tests.support.runtimes import RUNTIMES, Runtime
 from tests.support.server import Server
 from tools.common.errors import ToolError, raise_on_sigterm
-from tools.engine.docker import CUDA_COMPOSE_FILE, run_docker
-from tools.facts.images import Model, load_images, load_models
-from tools.images.labels import local_name
+from tools.engine.docker import run_docker
+from tools.facts.images import load_images, local_name
+from tools.facts.models import Model, load_models
+from tools.facts.paths import CUDA_COMPOSE_FILE
 from tools.native.build import SANITIZED
 from tools.serving.profile import Running, booted
 from tools.weights.hub import fetch_model, models_dir
-from tools.weights.synthetic import Quantisation, ensure_synthetic
+from tools.weights.recipe import Quantisation
+from tools.weights.synthetic import ensure_synthetic
 
 IMAGES, MODELS = load_images(), load_models()
 

@@ -19,7 +19,7 @@ from packaging.version import Version
 from tests.support.requirements import need
 from tools.common.errors import ToolError
 from tools.facts.corpus import load_corpus
-from tools.facts.images import Model, load_models
+from tools.facts.models import Model, load_models
 from tools.search.elasticsearch.__main__ import run_way
 from tools.search.elasticsearch.assets import FIRST_RELEASES, WAYS, compose_url, works_with
 from tools.search.elasticsearch.console_file import Request

@@ -16,7 +16,8 @@ from tests.support.first_origins import FirstOrigins
 from tests.support.origins import first_of
 from tests.support.scratch import Facts, Ran, Scratch, scratch_clone
 from tools.engine.docker import engine_platform
-from tools.facts.images import SdistOrigin, load_images, load_models
+from tools.facts.images import SdistOrigin, load_images
+from tools.facts.models import load_models
 from tools.images.labels import BASE_ORIGIN_LABEL, SOURCE_ORIGIN_LABEL
 from tools.origins.sdist import fetch_sdist
 

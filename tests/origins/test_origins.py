@@ -20,12 +20,14 @@ import pytest
 from tests.support.containers import docker, label
 from tests.support.judge import judge
 from tests.support.requirements import need
+from tools.common.errors import SourceFault
 from tools.common.web import Unreachable
 from tools.engine.docker import run_docker
-from tools.facts.images import ROOT, GitOrigin, Images, SdistOrigin, SourceOrigin, load_images
-from tools.images.build import build_image, patch_names
-from tools.images.build_log import SourceFault
+from tools.facts.images import GitOrigin, Images, SdistOrigin, SourceOrigin, load_images
+from tools.facts.paths import ROOT
+from tools.images.build import build_image
 from tools.images.labels import SOURCE_ORIGIN_LABEL, VARIANTS_LABEL
+from tools.images.recipe import patch_names
 from tools.origins.choose import Choice
 from tools.origins.git import fetch_git
 from tools.origins.sdist import fetch_sdist

@@ -27,17 +27,18 @@ from tests.support.publish_run import command
 from tests.support.registry import PASSWORD, USER, LocalRegistry, local_registry
 from tools.common.errors import ToolError
 from tools.engine.docker import docker_client, run_docker
-from tools.facts.images import ROOT, load_images, load_models
+from tools.facts.images import load_images
+from tools.facts.models import load_models
+from tools.facts.paths import ROOT
 from tools.images.labels import (
     LABEL_PREFIX,
     MODEL_LABEL,
     OCI,
     REVISION_LABEL,
     VERSION_LABEL,
-    Revision,
     is_fallback,
-    published_version,
 )
+from tools.images.version import Revision, published_version
 from tools.publish import __main__ as verb
 from tools.publish import promote
 from tools.publish.plan import Built, Release, find_built, plan_release

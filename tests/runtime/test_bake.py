@@ -18,7 +18,7 @@ from tests.support.containers import base_url, docker, started, wait_for_health
 from tests.support.vectors import cosine
 from tests.unit.serving.test_compose import COMPOSE, default
 from tools.engine.docker import run_docker
-from tools.facts.images import Model, load_models
+from tools.facts.models import Model, load_models
 from tools.images.labels import LABEL_PREFIX
 from tools.serving.bake import SERVER, bake, baked_name, model_labels, read_service, recipe
 from tools.weights.hub import models_dir

@@ -20,7 +20,7 @@ from tests.support.containers import (
     with_model,
 )
 from tools.engine.docker import run_docker
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic
 

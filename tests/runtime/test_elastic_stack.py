@@ -12,7 +12,7 @@ import yaml
 from tests.support.file_server import closed_port
 from tools.common.errors import ToolError
 from tools.engine.docker import run_docker
-from tools.facts.images import Model, load_models
+from tools.facts.models import Model, load_models
 from tools.search.elasticsearch import boot
 from tools.search.elasticsearch.boot import COMPOSE_FILE, ELASTICSEARCH, KIBANA, client_of, pull
 from tools.serving.profile import clean_environment

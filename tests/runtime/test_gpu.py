@@ -31,8 +31,9 @@ from tests.support.vectors import cosine
 from tools.bench.rates import random_inputs, seconds_for
 from tools.common.errors import ToolError
 from tools.engine.docker import run_docker
-from tools.facts.images import Model, load_images, load_models
-from tools.images.labels import CUDA_ARCHITECTURES_LABEL, local_name
+from tools.facts.images import load_images, local_name
+from tools.facts.models import Model, load_models
+from tools.images.labels import CUDA_ARCHITECTURES_LABEL
 from tools.native.build import find_build
 from tools.native.gpu import (
     Device,
@@ -43,7 +44,8 @@ from tools.native.gpu import (
     read_devices,
 )
 from tools.weights.hub import models_dir
-from tools.weights.synthetic import Quantisation, Size, ensure_synthetic
+from tools.weights.recipe import Quantisation, Size
+from tools.weights.synthetic import ensure_synthetic
 
 #: One worker: the device's memory and speed are measured.
 pytestmark = pytest.mark.xdist_group("gpu")

@@ -12,14 +12,17 @@ import pytest
 from tests.support.requirements import need
 from tools.common.errors import ToolError
 from tools.common.processes import run_bounded
-from tools.engine.docker import COMPOSE_FILE, CUDA_COMPOSE_FILE, run_docker
-from tools.facts.images import Model, load_images, load_models
-from tools.images.build import patch_names
+from tools.engine.docker import run_docker
+from tools.facts.images import load_images
+from tools.facts.models import Model, load_models
+from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE
 from tools.images.labels import short_commit
-from tools.native.build import Build, find_build, write_archive
+from tools.images.recipe import patch_names
+from tools.native.build import Build, find_build
 from tools.native.compose import read_service
 from tools.native.gpu import parse_log
 from tools.native.server import native_booted
+from tools.native.source import write_archive
 from tools.origins.choose import choose, resolve_source
 from tools.serving.profile import clean_environment, model_environment
 from tools.weights.hub import models_dir

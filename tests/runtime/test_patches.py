@@ -29,7 +29,7 @@ from tests.support.containers import (
     with_model,
 )
 from tests.support.vectors import cosine, truncate
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.serving.profile import booted
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic

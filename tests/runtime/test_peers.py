@@ -26,7 +26,8 @@ from tools.bench.peers.ours import Contender
 from tools.bench.peers.servers import Booted, awake, frozen
 from tools.bench.workloads import random_texts
 from tools.common.errors import ToolError
-from tools.facts.images import Model, load_images, load_models
+from tools.facts.images import load_images
+from tools.facts.models import Model, load_models
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic
 

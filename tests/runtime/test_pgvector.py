@@ -27,10 +27,12 @@ from tests.support.wrong_server import WrongServer
 from tools.common.errors import ToolError
 from tools.engine.docker import run_docker
 from tools.facts.corpus import load_corpus
-from tools.facts.images import ROOT, load_models
+from tools.facts.models import load_models
+from tools.facts.paths import ROOT
 from tools.origins.choose import Choice
-from tools.search.postgresql.__main__ import SCHEMA, connected, demonstrate, load, main, search
+from tools.search.postgresql.__main__ import demonstrate, main
 from tools.search.postgresql.boot import COMPOSE_FILE, booted_database, build_database
+from tools.search.postgresql.load import SCHEMA, connected, load, search
 from tools.serving.client import EmbeddingServer
 from tools.serving.profile import clean_environment, model_environment
 from tools.weights.hub import models_dir

@@ -16,7 +16,7 @@ from tests.support.containers import (
 )
 from tests.support.requirements import need
 from tools.engine.docker import run_docker
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic
 

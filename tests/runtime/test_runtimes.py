@@ -6,7 +6,7 @@ import re
 
 from tests.support.containers import docker, inspect, memory_peak
 from tests.support.runtimes import CPU_ONLY, TALKATIVE, Runtime
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.native.gpu import mib_on_devices, parse_log
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic

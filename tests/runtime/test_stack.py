@@ -11,7 +11,7 @@ import pytest
 from tests.support.containers import docker, inspect
 from tools.common.errors import ToolError
 from tools.engine.docker import docker_client
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.serving.profile import booted, down
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.containers import base_url, docker, logs, started, wait_for_health, with_model
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic
 

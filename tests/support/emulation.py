@@ -20,8 +20,7 @@ from tools.common.apt import run_apt
 from tools.common.cache import cache_dir, locked
 from tools.common.errors import ToolError
 from tools.engine.docker import run_docker
-from tools.facts.images import load_images
-from tools.images.labels import local_name
+from tools.facts.images import load_images, local_name
 
 ARM64 = "linux/arm64"
 #: An ARM machine runs what is for it as the CPU that it is.

@@ -22,15 +22,15 @@ from tools.facts.images import (
     GitOrigin,
     ImageOrigin,
     Images,
-    Model,
     SdistOrigin,
     load_images,
-    load_models,
 )
+from tools.facts.models import Model, load_models
 from tools.origins.bootstrap import bootstrap_base
 from tools.origins.sdist import fetch_sdist
 from tools.weights.hub import HubFile, models_dir
-from tools.weights.synthetic import QUANTISATIONS, ensure_synthetic
+from tools.weights.recipe import QUANTISATIONS
+from tools.weights.synthetic import ensure_synthetic
 
 #: What the tiny stand-ins of NVIDIA's images are for, as those are.
 _CUDA_PLATFORM = "linux/amd64"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tools.common.errors import run_verb
 from tools.facts.images import load_images
-from tools.images.labels import Revision
+from tools.images.version import Revision
 from tools.publish.plan import Built, find_built, plan_release
 from tools.publish.promote import publish
 from tools.registry.client import parse_repository, registry

@@ -19,7 +19,8 @@ from tests.support.scratch import Scratch
 from tests.support.workflow.run import Job
 from tools.common.console import say
 from tools.engine.docker import run_docker
-from tools.facts.images import IMAGES_FILE, MODELS_FILE, ROOT, load_models
+from tools.facts.models import load_models
+from tools.facts.paths import IMAGES_FILE, MODELS_FILE, ROOT
 from tools.registry.manifests import INDEX
 
 #: The branch of the scratch repository with the project's own facts.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.containers import inspect, logs
-from tools.engine.docker import CUDA_COMPOSE_FILE
-from tools.facts.images import Model
+from tools.facts.models import Model
+from tools.facts.paths import CUDA_COMPOSE_FILE
 from tools.native.build import find_build
 from tools.native.server import native_booted
 from tools.serving.profile import booted

@@ -20,7 +20,8 @@ import noxfile
 from tests.support.git_server import git
 from tools.common.processes import run_bounded
 from tools.engine.docker import docker_client, run_docker
-from tools.facts.images import ROOT, GitOrigin, ImageOrigin
+from tools.facts.images import GitOrigin, ImageOrigin
+from tools.facts.paths import ROOT
 from tools.serving.profile import clean_environment, down
 from tools.weights.hub import HubFile
 

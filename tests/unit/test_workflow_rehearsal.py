@@ -25,7 +25,7 @@ from tests.support.workflow.expressions import Scope, evaluate, fill, holds, sta
 from tests.support.workflow.known import only_github
 from tests.support.workflow.process import SHELLS, Script, run_script
 from tests.support.workflow.run import FAILURE, NOT_RUN, SKIPPED, SUCCESS, Event, Run, Surroundings
-from tools.facts.images import ROOT
+from tools.facts.paths import ROOT
 
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")

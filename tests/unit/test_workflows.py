@@ -17,8 +17,10 @@ import yaml
 
 import noxfile
 from tools.common.errors import ToolError
-from tools.facts.images import ROOT, load_images, load_models
+from tools.facts.images import load_images
 from tools.facts.matrix import RUNNERS, build, elasticsearch, gpu, main, release, verify
+from tools.facts.models import load_models
+from tools.facts.paths import ROOT
 
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")

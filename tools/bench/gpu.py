@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from tools.bench.rates import random_inputs, seconds_for
 from tools.common.console import say
 from tools.common.errors import ToolError
-from tools.engine.docker import CUDA_COMPOSE_FILE
-from tools.facts.images import Model, load_models
+from tools.facts.models import Model, load_models
+from tools.facts.paths import CUDA_COMPOSE_FILE
 from tools.images.labels import COMMIT_DIGITS
 from tools.native.build import Build, find_build
 from tools.native.gpu import Device, process_memory, read_devices
 from tools.native.server import native_booted
 from tools.weights.hub import models_dir
-from tools.weights.synthetic import Quantisation, ensure_synthetic
+from tools.weights.recipe import Quantisation
+from tools.weights.synthetic import ensure_synthetic
 
 QUANTISATION: Quantisation = "Q8_0"
 

@@ -14,7 +14,7 @@ from tools.bench.results import Cell, Refusal, Server, make_cell
 from tools.bench.workloads import Workload, bodies
 from tools.common.console import loud, progress, say
 from tools.common.errors import ToolError
-from tools.facts.images import Model
+from tools.facts.models import Model
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic
 

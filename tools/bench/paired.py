@@ -22,10 +22,11 @@ from tools.bench.peers.servers import Booted, Container, awake, frozen
 from tools.bench.statistics import ratios
 from tools.common.console import progress, say, table
 from tools.common.errors import ToolError, run_verb
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.serving.profile import booted
 from tools.weights.hub import models_dir
-from tools.weights.synthetic import QUANTISATIONS, ensure_synthetic
+from tools.weights.recipe import QUANTISATIONS
+from tools.weights.synthetic import ensure_synthetic
 
 _REQUEST_SECONDS = 300
 

@@ -12,6 +12,10 @@ class ToolError(Exception):
     """An expected failure: its text says what happened and what to do next."""
 
 
+class SourceFault(ToolError):  # noqa: N818 - named for what happened, as a person reads it
+    """A llama.cpp that does not build: a patch, the compiler or the linker says so."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, by which timeout, systemd and CI end what they run: tidied up after like Ctrl-C."""
 

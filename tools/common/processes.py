@@ -80,3 +80,13 @@ def run_streamed(command: Sequence[str], each_line: Callable[[str], None]) -> in
             os.killpg(process.pid, signal.SIGTERM)
             raise
     return process.returncode
+
+
+def tail(log: str, lines: int = 25) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(log.splitlines()[-lines:])
+
+
+def describe_end(code: int) -> str:
+    """Return how a process ended, from subprocess's return code."""
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

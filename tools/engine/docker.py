@@ -10,11 +10,7 @@ from pathlib import Path
 from python_on_whales import DockerClient
 
 from tools.common.errors import ToolError
-from tools.facts.images import ROOT
-
-COMPOSE_FILE = ROOT / "compose" / "compose.yaml"
-#: On top of the other: an NVIDIA GPU.
-CUDA_COMPOSE_FILE = ROOT / "compose" / "cuda.yaml"
+from tools.facts.paths import COMPOSE_FILE
 
 
 def docker_client(

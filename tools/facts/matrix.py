@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 
 from tools.common.errors import ToolError, run_verb
-from tools.facts.images import Image, Images, Models, load_images, load_models
-from tools.images.labels import local_name
+from tools.facts.images import Image, Images, load_images, local_name
+from tools.facts.models import Models, load_models
 
 Row = dict[str, str]
 

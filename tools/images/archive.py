@@ -15,8 +15,7 @@ from tools.common.console import say
 from tools.common.errors import ToolError, run_verb
 from tools.engine.docker import run_docker
 from tools.engine.ensure import ensure_engine
-from tools.facts.images import load_images
-from tools.images.labels import local_name
+from tools.facts.images import load_images, local_name
 
 #: Seconds for a file of gigabytes, as an image with CUDA is, on a slow disk.
 _TIMEOUT = 1800

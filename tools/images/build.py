@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from python_on_whales.exceptions import DockerException
 
 from tools.common.console import say
 from tools.common.errors import ToolError, run_verb
 from tools.engine.docker import docker_client, engine_platform
 from tools.engine.ensure import ensure_engine
 from tools.facts.images import (
-    ROOT,
     BaseOrigin,
-    CudaImages,
     CudaOrigin,
     Image,
     ImageOrigin,
     Images,
+    SourceOrigin,
     load_images,
-    load_models,
+    local_name,
 )
-from tools.images.build_log import LOGS, run_build
+from tools.facts.models import Models, load_models
 from tools.images.cuda import (
     Cuda,
     add_cuda_argument,
@@ -35,7 +31,11 @@ from tools.images.cuda import (
     cmake_flag,
     wanted_architectures,
 )
-from tools.images.labels import Base, labels, local_name, read_revision, short_commit
+from tools.images.labels import Base, labels, short_commit
+from tools.images.recipe import comma_list, cuda_arguments, patch_names
+from tools.images.stage import build_stage
+from tools.images.toolchain import read_toolchain
+from tools.images.version import read_revision
 from tools.origins.choose import (
     Choice,
     CudaBases,
@@ -48,8 +48,6 @@ from tools.origins.choose import (
     resolve_source,
 )
 
-CONTEXT = ROOT / "images"
-PATCHES = CONTEXT / "patches"
 #: Comes after the catalogue's flags. ggml then compiles what its options have by default: AVX2,
 #: FMA, F16C and BMI2 on x86-64, on arm64 what every CPU has (ggml/CMakeLists.txt, INS_ENB).
 ONE_VARIANT = "-DGGML_CPU_ALL_VARIANTS=OFF"
@@ -61,26 +59,6 @@ def describe_base(base: Resolved[BaseOrigin, str]) -> Base:
         return Base(base.origin.reference, base.origin.digest, base.origin.name)
     image_id = docker_client().image.inspect(base.value).id
     return Base(f"debian:{base.origin.suite} (bootstrapped)", image_id, base.origin.name)
-
-
-def patch_names() -> tuple[str, ...]:
-    """Return the names of the patch series, in the order in which it is applied."""
-    return tuple(sorted(path.stem for path in PATCHES.glob("*.patch")))
-
-
-def comma_list(numbers: Sequence[int]) -> str:
-    """Write numbers as the patched server reads a list of them."""
-    return ",".join(map(str, numbers))
-
-
-def read_toolchain(contexts: Mapping[str, str | Path], platform: str) -> str:
-    """Return the compiler that a build with these contexts uses, such as ``gcc 14.2.0``.
-
-    It is asked in the build's own toolchain stage. Raises ToolError when that fails.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        _run("toolchain", "compiler", platform, contexts, output=f"type=local,dest={folder}")
-        return f"gcc {(Path(folder) / 'compiler-version').read_text().strip()}"
 
 
 def build_image(
@@ -108,49 +86,38 @@ def build_image(
     own = engine_platform()
     platform = platform or own
     _check_platform(image, platform, own)
-    other = None if platform == own else platform
-    name = tag or local_name(images, image, other, one_variant=one_variant)
-    source = resolve_source(images, choice)
-    cuda = resolve_cuda(images, choice, platform) if image.cuda_architectures else None
-    toolbase, base = _bases(images, choice, cuda, platform)
-    flags = f"{image.cmake_flags} {ONE_VARIANT}" if one_variant else image.cmake_flags
+    name = tag or local_name(
+        images, image, None if platform == own else platform, one_variant=one_variant
+    )
+    inputs = _resolve(images, image, choice, platform)
     compiled = None
-    if cuda is not None:
-        chosen = choose_architectures(image, cuda.origin, cuda_architectures)
-        compiled = Cuda(cuda.origin, chosen)
-        flags = f"{flags} {cmake_flag(chosen)}"
-    revision = read_revision()
-    models = load_models()
+    if inputs.cuda is not None:
+        chosen = choose_architectures(image, inputs.cuda, cuda_architectures)
+        compiled = Cuda(inputs.cuda, chosen)
     applied = patch_names() if patches is None else tuple(patches)
     started = time.monotonic()
     say(f"building {name}")
-    contexts: dict[str, str | Path] = {
-        "base": f"docker-image://{base.value}",
-        "toolbase": f"docker-image://{toolbase}",
-        "llama-cpp": source.value,
-    }
-    toolchain = read_toolchain(contexts, platform)
-    with naming_origin(source.origin, f"nox -s build -- {image.name}"):
-        _run(
+    toolchain = read_toolchain(inputs.contexts, platform)
+    with naming_origin(inputs.source.origin, f"nox -s build -- {image.name}"):
+        revision = read_revision()
+        build_stage(
             name.partition(":")[2],
             "runtime",
             platform,
-            contexts,
+            inputs.contexts,
             arguments={
-                **cuda_arguments(cuda.origin if cuda else None),
+                **cuda_arguments(inputs.cuda),
                 "SOURCE_DATE_EPOCH": str(revision.time),
-                "CMAKE_FLAGS": flags,
-                "LLAMA_COMMIT": short_commit(source.origin),
+                "CMAKE_FLAGS": _cmake_flags(image, compiled, one_variant=one_variant),
+                "LLAMA_COMMIT": short_commit(inputs.source.origin),
                 "PATCHES": " ".join(applied),
-                "QUERY_PREFIX": models.query_prefix,
-                "DOCUMENT_PREFIX": models.document_prefix,
-                "MATRYOSHKA": comma_list(models.shared_matryoshka),
+                **_model_arguments(load_models()),
             },
             image_labels=labels(
                 images,
                 image,
-                source.origin,
-                describe_base(base),
+                inputs.source.origin,
+                describe_base(inputs.base),
                 revision,
                 patches=applied,
                 toolchain=toolchain,
@@ -162,6 +129,49 @@ def build_image(
     size = docker_client().image.inspect(name).size
     say(f"built {name}: {size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
     return name
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What an image is made of: llama.cpp, the base, what it is compiled in, and CUDA's toolkit."""
+
+    source: Resolved[SourceOrigin, Path]
+    base: Resolved[BaseOrigin, str]
+    toolbase: str
+    cuda: CudaOrigin | None
+
+    @property
+    def contexts(self) -> dict[str, str | Path]:
+        """The named build contexts of the Dockerfile."""
+        return {
+            "base": f"docker-image://{self.base.value}",
+            "toolbase": f"docker-image://{self.toolbase}",
+            "llama-cpp": self.source.value,
+        }
+
+
+def _resolve(images: Images, image: Image, choice: Choice, platform: str) -> _Inputs:
+    source = resolve_source(images, choice)
+    cuda = resolve_cuda(images, choice, platform) if image.cuda_architectures else None
+    toolbase, base = _bases(images, choice, cuda, platform)
+    return _Inputs(source, base, toolbase, cuda.origin if cuda else None)
+
+
+def _cmake_flags(image: Image, cuda: Cuda | None, *, one_variant: bool) -> str:
+    flags = [image.cmake_flags]
+    if one_variant:
+        flags.append(ONE_VARIANT)
+    if cuda is not None:
+        flags.append(cmake_flag(cuda.architectures))
+    return " ".join(flags)
+
+
+def _model_arguments(models: Models) -> dict[str, str]:
+    return {
+        "QUERY_PREFIX": models.query_prefix,
+        "DOCUMENT_PREFIX": models.document_prefix,
+        "MATRYOSHKA": comma_list(models.shared_matryoshka),
+    }
 
 
 def _check_platform(image: Image, platform: str, own: str) -> None:
@@ -189,7 +199,7 @@ def build_toolkit(images: Images, choice: Choice) -> str:
     toolbase, _ = _bases(images, choice, cuda, platform)
     name = f"{images.repository}:toolkit-{cuda.origin.name}"
     arguments = cuda_arguments(cuda.origin)
-    _run(
+    build_stage(
         f"toolkit-{cuda.origin.name}",
         f"toolkit-{arguments['CUDA']}",
         platform,
@@ -215,66 +225,7 @@ def _bases(
     return toolbase.value, base
 
 
-def cuda_arguments(origin: CudaOrigin | None) -> dict[str, str]:
-    """Return what the Dockerfile's arguments say of the CUDA toolkit; None: an image without."""
-    if origin is None:
-        return {"CUDA": "none"}
-    if isinstance(origin, CudaImages):
-        return {"CUDA": "images"}
-    return {
-        "CUDA": "packages",
-        "CUDA_TOOLKIT": " ".join(origin.toolkit),
-        "CUDA_LIBRARIES": " ".join(origin.libraries),
-    }
-
-
-def _run(
-    log_name: str,
-    target: str,
-    platform: str,
-    contexts: Mapping[str, str | Path],
-    *,
-    arguments: Mapping[str, str] | None = None,
-    image_labels: Mapping[str, str] | None = None,
-    output: str | None = None,
-    tag: str | None = None,
-) -> None:
-    """Build one stage of the Dockerfile into ``output``, or as the local image ``tag``.
-
-    Each step is a line here, and all of it is in the log of that name.
-    """
-    settings = [
-        *(f"--build-context={name}={where}" for name, where in contexts.items()),
-        *(f"--build-arg={name}={value}" for name, value in (arguments or {}).items()),
-        *(f"--label={name}={value}" for name, value in (image_labels or {}).items()),
-    ]
-    result = [f"--output={output}"] if output else ["--load", f"--tag={tag}"]
-    command = [
-        *docker_client().docker_cmd,
-        *("buildx", "build", "--progress=plain", "--provenance=false"),
-        *(f"--file={CONTEXT / 'Dockerfile'}", f"--target={target}", f"--platform={platform}"),
-        *settings,
-        *result,
-        str(CONTEXT),
-    ]
-    run_build(command, LOGS / f"build-{log_name}.log")
-
-
-@contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Turn a failed build of ``name``, whose output was shown, into a ToolError."""
-    try:
-        yield
-    except DockerException as error:
-        raise ToolError(
-            f"the build of {name} failed (exit code {error.return_code}); "
-            "what went wrong is in the lines above"
-        ) from None
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Build one image flavour, as the command line says."""
-    images = load_images()
+def _parser(images: Images) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nox -s build --", description=__doc__)
     parser.add_argument("image", nargs="?", choices=sorted(images.images), default="cpu")
     parser.add_argument("--tag", help="the local name to give instead of the usual one")
@@ -292,15 +243,20 @@ def main(arguments: Sequence[str]) -> None:
     )
     add_cuda_argument(parser)
     add_origin_argument(parser)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Build one image flavour, as the command line says."""
+    images = load_images()
+    options = _parser(images).parse_args(arguments)
     image = images.images[options.image]
-    patches = () if options.no_patches else None
     build_image(
         images,
         image,
         choose(options.origin),
         tag=options.tag,
-        patches=patches,
+        patches=() if options.no_patches else None,
         cuda_architectures=wanted_architectures(image, options.cuda_arch),
         platform=options.platform,
         one_variant=options.one_variant,

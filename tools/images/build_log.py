@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from python_on_whales.exceptions import DockerException
+
 from tools.common.console import say
-from tools.common.errors import ToolError
+from tools.common.errors import SourceFault, ToolError
 from tools.common.processes import run_streamed
-from tools.facts.images import ROOT
+from tools.facts.paths import ROOT
 
 #: Where the logs of builds are kept; git ignores the folder.
 LOGS = ROOT / "reports"
@@ -32,10 +35,6 @@ _PREFIX = re.compile(r"^(?:#\d+ )?\d+\.\d+ ")
 _PATCH = re.compile(r"images/patches/[\w.-]+\.patch does not apply to this llama\.cpp")
 _UNDEFINED = re.compile(r"undefined reference to [`'](.+?)'")
 _COMPILER = re.compile(r"\S+:\d+(?::\d+)?: (?:fatal )?error: .+|CMake Error.*")
-
-
-class SourceFault(ToolError):  # noqa: N818 - named for what happened, as a person reads it
-    """A llama.cpp that does not build: a patch, the compiler or the linker says so."""
 
 
 def build_failure(lines: Sequence[str], log: Path) -> ToolError:
@@ -111,3 +110,15 @@ def _step_lines() -> Callable[[str], None]:
             last = time.monotonic()
 
     return each_line
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn a failed build of ``name``, whose output was shown, into a ToolError."""
+    try:
+        yield
+    except DockerException as error:
+        raise ToolError(
+            f"the build of {name} failed (exit code {error.return_code}); "
+            "what went wrong is in the lines above"
+        ) from None

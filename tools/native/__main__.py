@@ -8,20 +8,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tools.bench.gpu import report
 from tools.common.console import say
 from tools.common.errors import ToolError, run_verb
-from tools.engine.docker import CUDA_COMPOSE_FILE
-from tools.facts.images import Image, Images, load_images, load_models
+from tools.common.processes import describe_end, tail
+from tools.facts.images import Image, Images, load_images
+from tools.facts.models import load_models
+from tools.facts.paths import CUDA_COMPOSE_FILE
 from tools.images.cuda import add_cuda_argument, wanted_architectures
-from tools.native.build import (
-    SANITIZED,
-    build_native,
-    carried_source,
-    find_build,
-    write_archive,
-)
-from tools.native.server import describe_end, native_booted, tail
+from tools.native.build import SANITIZED, build_native, find_build
+from tools.native.server import native_booted
+from tools.native.source import carried_source, write_archive
 from tools.origins.choose import add_origin_argument, choose, resolve_source
 from tools.weights.hub import fetch_model, models_dir
 from tools.weights.synthetic import ensure_synthetic
@@ -74,7 +70,6 @@ def _parser(images: Images) -> argparse.ArgumentParser:
     serve.add_argument("--synthetic", action="store_true", help="on synthetic weights")
     archive = verbs.add_parser("archive", help="write the source for a machine without a network")
     archive.add_argument("file", nargs="?", type=Path, default=DEFAULT_ARCHIVE)
-    verbs.add_parser("report", help="measure the cuda build on this machine's GPU, for docs/gpu.md")
     for each in (build, archive):
         add_origin_argument(each)
     return parser
@@ -93,8 +88,6 @@ def main(arguments: Sequence[str]) -> None:
         case "archive":
             source = resolve_source(images, choose(options.origin))
             write_archive(source, options.file)
-        case "report":
-            report()
 
 
 if __name__ == "__main__":

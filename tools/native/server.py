@@ -19,14 +19,12 @@ import httpx
 
 from tools.common.console import loud
 from tools.common.errors import ToolError
-from tools.engine.docker import COMPOSE_FILE
-from tools.facts.images import Model
-from tools.images.build import CONTEXT
+from tools.common.processes import describe_end, tail
+from tools.facts.models import Model
+from tools.facts.paths import COMPOSE_FILE
+from tools.images.recipe import CONTEXT
 from tools.native.compose import Service, read_service
-from tools.serving.profile import BOOT_SECONDS, clean_environment, model_environment
-
-#: Seconds that a server has to end by itself; compose's stop_grace_period.
-STOP_SECONDS = 30
+from tools.serving.profile import BOOT_SECONDS, STOP_SECONDS, clean_environment, model_environment
 
 #: Where compose mounts the folder of the model files.
 _MODELS = "/models/"
@@ -161,16 +159,6 @@ def _health(base_url: str) -> str:
 
 def _read_log(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace")
-
-
-def tail(log: str, lines: int = 25) -> str:
-    """Return the last lines of a log."""
-    return "\n".join(log.splitlines()[-lines:])
-
-
-def describe_end(code: int) -> str:
-    """Return how a process ended, from subprocess's return code."""
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

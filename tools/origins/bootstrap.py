@@ -18,13 +18,14 @@ from pathlib import Path
 from tools.common.apt import DEBIAN_KEYRING, run_apt, target_sites
 from tools.common.cache import cache_dir, locked
 from tools.common.console import say
+from tools.common.distribution import read_distribution
 from tools.common.errors import ToolError
 from tools.common.processes import run_bounded
 from tools.common.web import Unreachable
 from tools.engine.docker import engine_platform, run_docker
-from tools.engine.ensure import read_distribution
-from tools.facts.images import ROOT, BootstrapOrigin
-from tools.images.labels import architecture
+from tools.facts.images import BootstrapOrigin
+from tools.facts.paths import ROOT
+from tools.facts.platforms import architecture
 
 #: How an archive becomes an image, and how one for another platform is made.
 _DOCKERFILE = ROOT / "images" / "base.Dockerfile"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from tools.common.console import loud, say
-from tools.common.errors import ToolError
+from tools.common.errors import SourceFault, ToolError
 from tools.common.web import Unreachable
 from tools.facts.images import (
     BaseOrigin,
@@ -26,7 +26,6 @@ from tools.facts.images import (
     SourceOrigin,
     load_images,
 )
-from tools.images.build_log import SourceFault
 from tools.origins.bootstrap import bootstrap_base
 from tools.origins.git import fetch_git
 from tools.origins.pull import pull_base

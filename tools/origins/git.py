@@ -15,7 +15,8 @@ from tools.common.console import say
 from tools.common.errors import ToolError
 from tools.common.processes import Result, run_bounded
 from tools.common.web import Unreachable
-from tools.facts.images import ROOT, GitOrigin
+from tools.facts.images import GitOrigin
+from tools.facts.paths import ROOT
 from tools.origins.trees import unpack
 
 #: Seconds. git has no limit of its own on connecting, so a short question is asked first.

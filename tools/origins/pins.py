@@ -21,14 +21,9 @@ import tomlkit
 
 from tools.common.console import say, table
 from tools.common.errors import ToolError, run_verb
-from tools.facts.images import (
-    IMAGES_FILE,
-    MODELS_FILE,
-    GitOrigin,
-    SdistOrigin,
-    load_images,
-    load_models,
-)
+from tools.facts.images import GitOrigin, SdistOrigin, load_images
+from tools.facts.models import load_models
+from tools.facts.paths import IMAGES_FILE, MODELS_FILE
 from tools.origins.git import newest_commit
 from tools.origins.sdist import newest_sdist
 from tools.registry.digest import newest_digest

@@ -15,8 +15,9 @@ from pathlib import Path
 from tools.common.console import say, table
 from tools.common.errors import ToolError, run_verb
 from tools.engine.ensure import ensure_engine
-from tools.facts.images import load_images, load_models
-from tools.images.labels import read_revision
+from tools.facts.images import Images, load_images
+from tools.facts.models import load_models
+from tools.images.version import read_revision
 from tools.publish.plan import Built, Release, find_built, local_references, plan_release, refusals
 from tools.publish.promote import publish
 from tools.publish.suites import SUITES, is_emulated
@@ -49,9 +50,7 @@ def _tests(built: Built, release: Release) -> str:
     return f"{what}, emulated: no full context" if is_emulated(built.platform) else what
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Publish image flavours, as the command line says."""
-    images, models = load_images(), load_models()
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nox -s publish --", description=__doc__)
     parser.add_argument("image", nargs="*", help="which ones; all of them unless given")
     parser.add_argument(
@@ -81,7 +80,12 @@ def main(arguments: Sequence[str]) -> None:
         help="append repository=NAME and digest=DIGEST of the one image, as GitHub's steps hand "
         "on their outputs",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _options(images: Images, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line. Raises ToolError for what cannot be published."""
+    options = _parser().parse_args(arguments)
     for name in options.image:
         if name not in images.images:
             raise ToolError(f"there is no image {name}; there are {', '.join(images.images)}")
@@ -92,8 +96,14 @@ def main(arguments: Sequence[str]) -> None:
             "name the repository: --repository ghcr.io/OWNER/jina-embeddings-v5, or the variable "
             f"{REPOSITORY_VARIABLE}"
         )
-    repository = parse_repository(options.repository)
-    ensure_engine()
+    return options
+
+
+def _plan(images: Images, repository: Repository, options: argparse.Namespace) -> list[Release]:
+    """Return what is to be published, and print it.
+
+    Raises ToolError with all that speaks against it.
+    """
     revision = read_revision()
     releases = []
     faults = []
@@ -109,12 +119,22 @@ def main(arguments: Sequence[str]) -> None:
         faults += refusals(
             release,
             images,
-            models,
+            load_models(),
             revision,
             allow_fallback_origins=options.allow_fallback_origins,
         )
     if faults:
         raise ToolError("this is not published:\n  " + "\n  ".join(dict.fromkeys(faults)))
+    return releases
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Publish image flavours, as the command line says."""
+    images = load_images()
+    options = _options(images, arguments)
+    repository = parse_repository(options.repository)
+    ensure_engine()
+    releases = _plan(images, repository, options)
     if options.dry_run:
         return
     with registry(repository) as target:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tools.common.errors import ToolError
 from tools.engine.docker import run_docker
-from tools.facts.images import Image, Images, Models
+from tools.facts.images import Image, Images, local_name
+from tools.facts.models import Models
 from tools.images.cuda import choose_architectures
 from tools.images.labels import (
     ALL_VARIANTS,
@@ -23,13 +24,10 @@ from tools.images.labels import (
     SOURCE_ORIGIN_LABEL,
     VARIANTS_LABEL,
     VERSION_LABEL,
-    Names,
-    Revision,
     is_fallback,
-    local_name,
-    names,
-    published_version,
 )
+from tools.images.names import Names, names
+from tools.images.version import Revision, published_version
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from tools.common.console import loud, say, table
 from tools.common.errors import ToolError
 from tools.engine.docker import run_docker, show_docker
 from tools.facts.images import CudaOrigin, Images, SourceOrigin
-from tools.images.build import PATCHES
 from tools.images.labels import (
     CUDA_ORIGIN_LABEL,
     NO_PATCHES,
@@ -23,8 +22,9 @@ from tools.images.labels import (
     SOURCE_ORIGIN_LABEL,
     VERSION_LABEL,
     index_annotations,
-    is_newer,
 )
+from tools.images.recipe import PATCHES
+from tools.images.version import is_newer
 from tools.publish.attestations import Attestation, attestation, statement
 from tools.publish.packages import installed_packages
 from tools.publish.plan import Built, Release

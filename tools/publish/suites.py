@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tools.common.errors import ToolError
 from tools.engine.docker import engine_platform
-from tools.facts.images import ROOT
+from tools.facts.paths import ROOT
 
 #: What every image must pass before it gets a name; the vectors are compared with the reference's.
 SUITES = ("tests/image", "tests/contract")

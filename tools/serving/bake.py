@@ -20,13 +20,16 @@ from tools.common.console import say
 from tools.common.errors import ToolError, run_verb
 from tools.engine.docker import docker_client, run_docker
 from tools.engine.ensure import ensure_engine
-from tools.facts.images import Model, Models, load_images, load_models
-from tools.images.build import build_image, explained
-from tools.images.labels import MODEL_LABEL, OCI, local_name
+from tools.facts.images import load_images, local_name
+from tools.facts.models import Model, Models, load_models
+from tools.images.build import build_image
+from tools.images.build_log import explained
+from tools.images.labels import MODEL_LABEL, OCI
 from tools.origins.choose import add_origin_argument, choose
 from tools.serving.profile import clean_environment, model_environment
 from tools.weights.hub import fetch_model, models_dir
-from tools.weights.synthetic import Quantisation, ensure_synthetic
+from tools.weights.recipe import Quantisation
+from tools.weights.synthetic import ensure_synthetic
 
 SERVER = ["/app/llama-server"]
 

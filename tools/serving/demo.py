@@ -18,7 +18,8 @@ import numpy as np
 from tools.common.console import say, table
 from tools.common.errors import run_verb
 from tools.facts.corpus import Corpus, load_corpus
-from tools.facts.images import Models, load_images, load_models
+from tools.facts.images import load_images
+from tools.facts.models import Models, load_models
 from tools.images.build import build_image
 from tools.origins.choose import add_origin_argument, choose
 from tools.serving.client import EmbeddingServer

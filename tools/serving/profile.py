@@ -16,8 +16,9 @@ from python_on_whales import Container, DockerClient
 from python_on_whales.exceptions import NoSuchContainer
 
 from tools.common.errors import ToolError
-from tools.engine.docker import COMPOSE_FILE, docker_client, run_docker
-from tools.facts.images import Model
+from tools.engine.docker import docker_client, run_docker
+from tools.facts.models import Model
+from tools.facts.paths import COMPOSE_FILE
 
 #: What the projects of :func:`booted` begin with; compose.yaml's name, which `nox -s up` has.
 PROJECT = "jina-embeddings-v5"
@@ -236,3 +237,7 @@ def down(client: DockerClient, environment: Mapping[str, str] | None = None) -> 
     )
     if removed.returncode != 0:
         raise ToolError(f"docker compose could not stop the service:\n{removed.stderr.strip()}")
+
+
+#: Seconds that a server has to end by itself; compose's stop_grace_period.
+STOP_SECONDS = 30

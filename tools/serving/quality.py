@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tools.common.console import say, table
 from tools.common.errors import run_verb
 from tools.facts.corpus import Corpus, load_corpus
-from tools.facts.images import Model, load_images, load_models
-from tools.images.labels import local_name
+from tools.facts.images import load_images, local_name
+from tools.facts.models import Model, load_models
 from tools.serving.client import EmbeddingServer
 from tools.serving.profile import booted
 from tools.weights.hub import models_dir

@@ -14,9 +14,12 @@ from contextlib import suppress
 
 from tools.common.console import say
 from tools.common.errors import ToolError, run_verb
-from tools.engine.docker import COMPOSE_FILE, CUDA_COMPOSE_FILE, docker_client
-from tools.engine.ensure import ensure_engine, probe
-from tools.facts.images import load_images, load_models
+from tools.engine.docker import docker_client
+from tools.engine.ensure import ensure_engine
+from tools.engine.probe import probe
+from tools.facts.images import load_images
+from tools.facts.models import load_models
+from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE
 from tools.images.build import build_image
 from tools.origins.choose import add_origin_argument, choose
 from tools.serving.profile import down, model_environment, up

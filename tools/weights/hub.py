@@ -24,7 +24,8 @@ from tools.common.console import say, table
 from tools.common.downloads import download, file_sha256
 from tools.common.errors import ToolError, run_verb
 from tools.common.web import Refused, Unreachable, client, get
-from tools.facts.images import FROM_HUB, ROOT, Model, ModelFile, Models, load_models
+from tools.facts.models import FROM_HUB, Model, ModelFile, Models, load_models
+from tools.facts.paths import ROOT
 
 
 @dataclass(frozen=True)

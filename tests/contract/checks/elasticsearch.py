@@ -22,7 +22,7 @@ from tests.contract.checks.retrieval import MODELS, RIGHT, embed_documents, embe
 from tests.support.client import Client, describe, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine, truncate
-from tools.facts.images import Model
+from tools.facts.models import Model
 from tools.search.elasticsearch.assets import asset, compose_url
 from tools.search.elasticsearch.console_file import parse
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tools.common.cache import cache_dir, locked
 from tools.engine.docker import docker_client, engine_platform
 from tools.facts.images import load_images
-from tools.images.build import explained
+from tools.images.build_log import explained
 from tools.origins.choose import Choice, resolve_base
 
 #: What the library says on its standard error before it first multiplies tiles.

@@ -18,20 +18,12 @@ from tests.support.requirements import need
 from tests.support.words import Words
 from tools.bench import report
 from tools.bench.load import Sample, send_all
-from tools.bench.machine import ImageFacts, Machine, available_bytes, busy_share, read_cpuinfo
+from tools.bench.machine import Machine, available_bytes, busy_share, read_cpuinfo
 from tools.bench.measure import Subject, require_memory, run_rounds
-from tools.bench.peers.ours import OURS, Contender
+from tools.bench.peers.image import ImageFacts
+from tools.bench.peers.ours import OURS, Contender, PeerFacts
 from tools.bench.peers.servers import Container
-from tools.bench.results import (
-    Cell,
-    PeerFacts,
-    Refusal,
-    Results,
-    Server,
-    load,
-    make_cell,
-    save,
-)
+from tools.bench.results import Cell, Refusal, Results, Server, load, make_cell, save
 from tools.bench.statistics import Spread, median_spread, percentile, ratios
 from tools.bench.workloads import (
     CLIENTS,
@@ -44,9 +36,10 @@ from tools.bench.workloads import (
     full_plan,
 )
 from tools.common.errors import ToolError
-from tools.facts.images import Model, load_models
+from tools.facts.models import Model, load_models
 from tools.serving.profile import Running
-from tools.weights.synthetic import Quantisation, ensure_synthetic
+from tools.weights.recipe import Quantisation
+from tools.weights.synthetic import ensure_synthetic
 
 # ------------------------------------------------------------------ statistics
 

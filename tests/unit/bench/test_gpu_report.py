@@ -9,7 +9,8 @@ from tests.support.wrong_server import WrongServer
 from tools.bench.gpu import CLIENTS, Row, markdown
 from tools.bench.rates import random_inputs, seconds_for
 from tools.common.errors import ToolError
-from tools.facts.images import ROOT, load_models
+from tools.facts.models import load_models
+from tools.facts.paths import ROOT
 from tools.native.build import Build
 from tools.native.gpu import Device
 

@@ -43,12 +43,13 @@ from tools.bench.peers.known import (
     ImagePeer,
     PythonPeer,
 )
-from tools.bench.peers.ours import OURS, Contender
+from tools.bench.peers.ours import OURS, Contender, PeerFacts
 from tools.bench.peers.process import Process, booted_process
 from tools.bench.peers.servers import awake
-from tools.bench.results import PeerFacts
 from tools.common.errors import ToolError
-from tools.facts.images import ROOT, Model, SdistOrigin, load_images, load_models
+from tools.facts.images import SdistOrigin, load_images
+from tools.facts.models import Model, load_models
+from tools.facts.paths import ROOT
 from tools.native.server import image_environment
 
 MODELS = load_models().models

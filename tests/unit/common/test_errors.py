@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tools.facts.images import ROOT
+from tools.facts.paths import ROOT
 
 #: A verb that does what stands in BODY, and says when it tidies up.
 VERB = """

@@ -13,9 +13,11 @@ import pytest
 from packaging.version import Version
 
 from tools.common.apt import parse_sites
+from tools.common.distribution import Distribution, needs_newer_release
 from tools.common.errors import ToolError
 from tools.engine import ensure as engine
-from tools.engine.ensure import Distribution, Engine
+from tools.engine import install
+from tools.engine.probe import Engine, parse_version
 
 GOOD = Engine(
     client=True,
@@ -44,7 +46,7 @@ def without(**changes: Any) -> Engine:
     ],
 )
 def test_versions_are_read_out_of_what_the_tools_print(text: str, version: str | None) -> None:
-    assert engine.parse_version(text) == (Version(version) if version else None)
+    assert parse_version(text) == (Version(version) if version else None)
 
 
 def test_a_good_engine_has_no_problems() -> None:
@@ -69,25 +71,25 @@ def test_each_lack_is_said(found: Engine, said: str) -> None:
 
 
 def test_only_debian_12_takes_packages_of_a_newer_release() -> None:
-    assert engine.needs_newer_release(BOOKWORM)
-    assert not engine.needs_newer_release(TRIXIE)
-    assert not engine.needs_newer_release(UBUNTU)
+    assert needs_newer_release(BOOKWORM)
+    assert not needs_newer_release(TRIXIE)
+    assert not needs_newer_release(UBUNTU)
 
 
 def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     nothing = Engine(client=False, server=None, buildx=None, compose=None, server_error="")
-    assert engine.packages_for(TRIXIE, nothing) == [
+    assert install.packages_for(TRIXIE, nothing) == [
         "docker.io",
         "docker-cli",
         "containerd",
         "docker-buildx",
         "docker-compose",
     ]
-    assert "docker-compose-v2" in engine.packages_for(UBUNTU, nothing)
-    assert engine.packages_for(TRIXIE, without(compose=None)) == ["docker-compose"]
+    assert "docker-compose-v2" in install.packages_for(UBUNTU, nothing)
+    assert install.packages_for(TRIXIE, without(compose=None)) == ["docker-compose"]
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/sbin/{name}")
-    assert engine.packages_for(TRIXIE, without(server=None)) == []
+    assert install.packages_for(TRIXIE, without(server=None)) == []
 
 
 def test_upgrades_and_removals_are_seen_in_a_simulation() -> None:
@@ -98,7 +100,7 @@ def test_upgrades_and_removals_are_seen_in_a_simulation() -> None:
         "Remv podman [4.3.1]\n"
         "Conf tini (0.19.0-1+b3 Debian:12.15/oldstable [amd64])\n"
     )
-    assert engine.parse_changes(simulation) == ["libc6", "podman"]
+    assert install.parse_changes(simulation) == ["libc6", "podman"]
 
 
 def test_an_install_that_would_upgrade_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,9 +110,9 @@ def test_an_install_that_would_upgrade_is_refused(monkeypatch: pytest.MonkeyPatc
         asked.append(arguments)
         return "Inst libc6 [2.36-9] (2.41-12 Debian:13/stable [amd64])\n"
 
-    monkeypatch.setattr(engine, "run_apt", apt)
+    monkeypatch.setattr(install, "run_apt", apt)
     with pytest.raises(ToolError, match="would upgrade or remove libc6; nothing was changed"):
-        engine._install(["docker.io"])
+        install._install(["docker.io"])
     assert [arguments[0] for arguments in asked] == ["--simulate"]
 
 
@@ -125,7 +127,7 @@ def test_an_install_that_would_upgrade_is_refused(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_the_commands_for_the_platform_are_given(distribution: Distribution, expected: str) -> None:
-    assert expected in engine.manual_commands(distribution, ["docker.io", "docker-compose"])
+    assert expected in install.manual_commands(distribution, ["docker.io", "docker-compose"])
 
 
 @pytest.mark.parametrize("install", [True, False])

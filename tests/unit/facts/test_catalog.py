@@ -8,16 +8,9 @@ import pytest
 
 from tests.support.origins import first_of
 from tools.common.errors import ToolError
-from tools.facts.images import (
-    FROM_HUB,
-    IMAGES_FILE,
-    MODELS_FILE,
-    GitOrigin,
-    ImageOrigin,
-    SdistOrigin,
-    load_images,
-    load_models,
-)
+from tools.facts.images import GitOrigin, ImageOrigin, SdistOrigin, load_images
+from tools.facts.models import FROM_HUB, load_models
+from tools.facts.paths import IMAGES_FILE, MODELS_FILE
 
 IMAGES, MODELS = load_images(), load_models()
 FORK = first_of(GitOrigin, IMAGES.llama_cpp)

@@ -9,7 +9,7 @@ import pytest
 
 from tools.common.errors import ToolError
 from tools.facts.corpus import CORPUS_FILE, Search, load_corpus
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 
 CORPUS = load_corpus()
 TEXTS = {document.id: document.text for document in CORPUS.documents}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.common.errors import ToolError
-from tools.images.build_log import SourceFault, build_failure, run_build
+from tools.common.errors import SourceFault, ToolError
+from tools.images.build_log import build_failure, run_build
 
 LOG = Path("reports/build-cpu.log")
 

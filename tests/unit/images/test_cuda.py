@@ -7,9 +7,9 @@ import pytest
 import tools.images.build
 from tools.common.errors import ToolError
 from tools.facts.images import CudaImages, CudaPackages, load_images
-from tools.images.build import cuda_arguments
 from tools.images.build import main as build
 from tools.images.cuda import choose_architectures, cmake_flag, ptx_architecture
+from tools.images.recipe import cuda_arguments
 
 IMAGES = load_images()
 CUDA = IMAGES.images["cuda"]

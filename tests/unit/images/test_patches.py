@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tools.images.build import PATCHES, patch_names
+from tools.images.recipe import PATCHES, patch_names
 
 
 def test_patches_are_numbered_without_gaps() -> None:

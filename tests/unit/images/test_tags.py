@@ -8,25 +8,20 @@ from itertools import pairwise
 import pytest
 
 from tools.common.errors import ToolError
-from tools.facts.images import SourceOrigin, load_images
+from tools.facts.images import SourceOrigin, load_images, local_name
 from tools.images.cuda import Cuda
 from tools.images.labels import (
     NO_PATCHES,
     PATCHES_LABEL,
     TOOLCHAIN_LABEL,
     Base,
-    Names,
-    Revision,
     index_annotations,
     is_fallback,
-    is_newer,
     labels,
-    local_name,
-    names,
-    newest_version_tag,
-    read_revision,
     short_commit,
 )
+from tools.images.names import Names, names
+from tools.images.version import Revision, is_newer, newest_version_tag, read_revision
 
 IMAGES = load_images()
 BASE = Base("debian:trixie-slim", "sha256:" + "a" * 64, "registry")

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tools.common.errors import ToolError
-from tools.engine.docker import COMPOSE_FILE
-from tools.facts.images import ROOT
+from tools.facts.paths import COMPOSE_FILE, ROOT
 from tools.native.compose import Service, interpolate, read_service
 
 BASE = """

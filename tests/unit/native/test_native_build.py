@@ -14,27 +14,29 @@ import pytest
 from tools.common.cache import cache_dir
 from tools.common.errors import ToolError
 from tools.facts.images import SourceOrigin, load_images
-from tools.images.build import CONTEXT
+from tools.images.recipe import CONTEXT
+from tools.images.toolchain import AMX_LIBRARY, amx_is_miscompiled
 from tools.native import build as native_build
+from tools.native import source as native_source
+from tools.native import toolchain
 from tools.native.build import (
-    AMX_LIBRARY,
     CMAKE_FLAGS,
-    PATCH_FLAGS,
     SANITIZE_FLAGS,
     SANITIZED,
     Build,
     _run_logged,
-    amx_is_miscompiled,
-    apply_patches,
-    carried_source,
     find_build,
-    find_tools,
-    host_toolkit,
-    missing_tools,
     native_dir,
     recipe,
+)
+from tools.native.source import (
+    PATCH_FLAGS,
+    apply_patches,
+    carried_source,
+    lay_source,
     write_archive,
 )
+from tools.native.toolchain import find_tools, host_toolkit, missing_tools
 from tools.origins.choose import Resolved
 
 IMAGES = load_images()
@@ -63,7 +65,7 @@ def test_flags_are_those_of_the_dockerfile() -> None:
 
 
 def test_all_missing_tools_are_named_in_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_build, "search_path", lambda: "/nonexistent")
+    monkeypatch.setattr(toolchain, "search_path", lambda: "/nonexistent")
     with pytest.raises(ToolError, match=r"needs cmake, ninja, patch, cc, c\+\+, nvcc, which"):
         find_tools(cuda=True)
 
@@ -72,7 +74,7 @@ def test_nvcc_is_asked_for_with_cuda_only(tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("cmake", "ninja", "patch", "cc", "c++"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
-    monkeypatch.setattr(native_build, "search_path", lambda: str(tmp_path))
+    monkeypatch.setattr(toolchain, "search_path", lambda: str(tmp_path))
     for name in ("CC", "CXX", "CUDACXX"):
         monkeypatch.delenv(name, raising=False)
     assert find_tools(cuda=False)["ninja"] == str(tmp_path / "ninja")
@@ -85,7 +87,7 @@ def test_another_compiler_can_be_named(tmp_path: Path, monkeypatch: pytest.Monke
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    monkeypatch.setattr(native_build, "search_path", lambda: str(tmp_path))
+    monkeypatch.setattr(toolchain, "search_path", lambda: str(tmp_path))
     with pytest.raises(ToolError, match="needs cmake, ninja, patch, cc, which"):
         find_tools(cuda=False)
 
@@ -201,7 +203,7 @@ def patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ours = folder / "files/tools/server/jina-embeddings.cpp"
     ours.parent.mkdir(parents=True)
     ours.write_text("// ours\n")
-    monkeypatch.setattr(native_build, "PATCHES", folder)
+    monkeypatch.setattr(native_source, "PATCHES", folder)
     return folder
 
 
@@ -227,10 +229,12 @@ def test_a_source_laid_anew_changes_the_times_of_what_changed(
     for file in tree.rglob("*"):
         os.utime(file, (long_ago, long_ago))
     monkeypatch.setattr(native_build, "patch_names", lambda: ("0001-fits",))
-    native_build._lay_source(tree, laid, "patch")
+    monkeypatch.setattr(native_source, "patch_names", lambda: ("0001-fits",))
+    lay_source(tree, laid, "patch")
     first = {file: file.stat().st_mtime_ns for file in (server, cmake)}
     monkeypatch.setattr(native_build, "patch_names", tuple)
-    native_build._lay_source(tree, laid, "patch")
+    monkeypatch.setattr(native_source, "patch_names", tuple)
+    lay_source(tree, laid, "patch")
     assert server.read_text() == "int main() {}\n"
     assert server.stat().st_mtime_ns > first[server]
     assert cmake.stat().st_mtime_ns == first[cmake]
@@ -329,7 +333,7 @@ def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0) -
     for name in ("cmake", "ninja", "cc", "c++"):
         (folder / name).write_text(scripts.get(name, "#!/bin/sh\n"))
         (folder / name).chmod(0o755)
-    monkeypatch.setattr(native_build, "search_path", lambda: f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(toolchain, "search_path", lambda: f"{folder}:{os.environ['PATH']}")
     for name in ("CC", "CXX"):
         monkeypatch.delenv(name, raising=False)
 
@@ -339,6 +343,7 @@ def test_cmake_is_asked_for_what_the_catalogue_says(
 ) -> None:
     fake_tools(tmp_path, monkeypatch)
     monkeypatch.setattr(native_build, "patch_names", lambda: ("0001-fits",))
+    monkeypatch.setattr(native_source, "patch_names", lambda: ("0001-fits",))
     image = IMAGES.images["cpu"]
     folder = native_dir("cpu")
     built(folder)
@@ -357,6 +362,7 @@ def test_a_sanitized_build_is_another_one_of_the_same_recipe(
 ) -> None:
     fake_tools(tmp_path, monkeypatch)
     monkeypatch.setattr(native_build, "patch_names", tuple)
+    monkeypatch.setattr(native_source, "patch_names", tuple)
     built(native_dir(SANITIZED))
     build = native_build.build_native(IMAGES.images["cpu"], source(tmp_path), sanitize=True)
     asked = (tmp_path / "asked").read_text().splitlines()
@@ -375,6 +381,7 @@ def test_a_failed_build_keeps_the_old_one_and_shows_its_end(
 ) -> None:
     fake_tools(tmp_path, monkeypatch, code=1)
     monkeypatch.setattr(native_build, "patch_names", tuple)
+    monkeypatch.setattr(native_source, "patch_names", tuple)
     built(native_dir("cpu"))
     native_build._install(native_dir("cpu"), facts())
     with pytest.raises(ToolError, match=r"(?s)warning: something.*build\.log"):
@@ -398,6 +405,7 @@ def test_cuda_is_compiled_for_what_this_machines_toolkit_knows(
     (tmp_path / "bin" / "nvcc").write_text(NVCC)
     (tmp_path / "bin" / "nvcc").chmod(0o755)
     monkeypatch.setattr(native_build, "patch_names", tuple)
+    monkeypatch.setattr(native_source, "patch_names", tuple)
     monkeypatch.delenv("CUDACXX", raising=False)
     built(native_dir("cuda"))
     image = IMAGES.images["cuda"]

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tools.common.errors import ToolError
-from tools.facts.images import Model, load_models
+from tools.facts.models import Model, load_models
 from tools.native import server as native_server
 from tools.native.server import image_environment, native_booted, profile_service
 

@@ -17,7 +17,7 @@ import pytest
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
 from tests.support.git_server import git
 from tools.common.cache import cache_dir
-from tools.common.errors import ToolError
+from tools.common.errors import SourceFault, ToolError
 from tools.common.web import Refused, Unreachable
 from tools.facts.images import (
     BootstrapOrigin,
@@ -28,7 +28,6 @@ from tools.facts.images import (
     SourceOrigin,
     load_images,
 )
-from tools.images.build_log import SourceFault
 from tools.origins import bootstrap
 from tools.origins import pull as registry_base
 from tools.origins.bootstrap import bootstrap_failure, source_lines

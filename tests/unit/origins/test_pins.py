@@ -19,17 +19,9 @@ from tests.support.git_server import git
 from tests.support.origins import first_of
 from tools.common.cache import cache_dir
 from tools.common.errors import ToolError
-from tools.facts.images import (
-    IMAGES_FILE,
-    MODELS_FILE,
-    ROOT,
-    CudaImages,
-    GitOrigin,
-    ImageOrigin,
-    SdistOrigin,
-    load_images,
-    load_models,
-)
+from tools.facts.images import CudaImages, GitOrigin, ImageOrigin, SdistOrigin, load_images
+from tools.facts.models import load_models
+from tools.facts.paths import IMAGES_FILE, MODELS_FILE, ROOT
 from tools.origins.pins import changes, refresh
 from tools.registry.digest import newest_digest
 from tools.registry.manifests import INDEX

@@ -19,7 +19,8 @@ from tools.facts.images import (
     load_images,
 )
 from tools.images.cuda import Cuda
-from tools.images.labels import Base, Revision, labels
+from tools.images.labels import Base, labels
+from tools.images.version import Revision
 from tools.publish.attestations import attestation, statement
 from tools.publish.packages import Installed, parse_release, parse_status
 from tools.publish.provenance import provenance

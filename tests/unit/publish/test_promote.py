@@ -14,8 +14,8 @@ from tools.images.labels import (
     REVISION_LABEL,
     SOURCE_ORIGIN_LABEL,
     VERSION_LABEL,
-    Revision,
 )
+from tools.images.version import Revision
 from tools.publish.plan import Built, Release, plan_release
 from tools.publish.promote import image_manifest, must_set, names_to_set
 from tools.registry.client import Registry, parse_repository

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tools.facts.images import load_images, load_models
+from tools.facts.images import load_images
+from tools.facts.models import load_models
 from tools.images.labels import (
     BASE_ORIGIN_LABEL,
     CUDA_ARCHITECTURES_LABEL,
@@ -19,8 +20,8 @@ from tools.images.labels import (
     SOURCE_ORIGIN_LABEL,
     VARIANTS_LABEL,
     VERSION_LABEL,
-    Revision,
 )
+from tools.images.version import Revision
 from tools.publish.plan import Built, Release, local_references, plan_release, refusals
 
 IMAGES, MODELS = load_images(), load_models()

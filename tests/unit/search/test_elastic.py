@@ -21,7 +21,8 @@ from tests.support.recording_cluster import RecordingCluster, Sent, recording_cl
 from tests.support.requirements import need
 from tools.common.errors import ToolError
 from tools.facts.corpus import load_corpus
-from tools.facts.images import ROOT, Model, load_models
+from tools.facts.models import Model, load_models
+from tools.facts.paths import ROOT
 from tools.search.elasticsearch.__main__ import default_ways, main, run_way, show
 from tools.search.elasticsearch.assets import (
     ASSETS,

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tools.common.errors import ToolError
-from tools.facts.images import ROOT, ImageOrigin, load_images
-from tools.search.postgresql.__main__ import check_version, indexes_used
+from tools.facts.images import ImageOrigin, load_images
+from tools.facts.paths import ROOT
 from tools.search.postgresql.boot import (
     BASE,
     COMPOSE_FILE,
@@ -19,6 +19,7 @@ from tools.search.postgresql.boot import (
     PROJECT,
     SERVICE,
 )
+from tools.search.postgresql.load import check_version, indexes_used
 
 TEXT = COMPOSE_FILE.read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tools.engine.docker import COMPOSE_FILE, CUDA_COMPOSE_FILE
-from tools.facts.images import ROOT, Model, load_images, load_models
-from tools.images.build import comma_list
-from tools.images.labels import local_name
+from tools.facts.images import load_images, local_name
+from tools.facts.models import Model, load_models
+from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE, ROOT
+from tools.images.recipe import comma_list
 from tools.serving.profile import PROJECT
 
 MODELS = load_models()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.wrong_server import WrongServer
 from tools.common.errors import ToolError
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.serving.client import EmbeddingServer
 
 MODEL = load_models().models["nano"]

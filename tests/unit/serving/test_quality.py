@@ -8,7 +8,7 @@ import pytest
 from tests.support.wrong_server import WrongServer
 from tools.common.errors import ToolError
 from tools.facts.corpus import load_corpus
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.serving.quality import measure, same_order
 
 MODEL = load_models().models["nano"]

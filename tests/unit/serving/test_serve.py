@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tools.common.errors import ToolError
-from tools.engine.docker import COMPOSE_FILE, CUDA_COMPOSE_FILE
-from tools.facts.images import Image, Model
+from tools.facts.images import Image
+from tools.facts.models import Model
+from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE
 from tools.serving import up as serve
 from tools.serving.profile import Running
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.facts.images import ROOT
+from tools.facts.paths import ROOT
 from tools.serving.profile import _PORTS, up_failure
 
 ENDPOINT = (

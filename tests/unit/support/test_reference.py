@@ -14,7 +14,7 @@ from tests.support.reference import Reference
 from tests.support.vectors import cosine
 from tests.support.words import Words
 from tools.facts.corpus import load_corpus
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 from tools.weights.synthetic import write_model
 
 MODELS = load_models()

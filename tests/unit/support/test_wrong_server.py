@@ -10,7 +10,7 @@ from tests.contract.checks import elasticsearch, errors, numbers, sides
 from tests.contract.checks.all import CHECKS
 from tests.contract.checks.check import Check
 from tests.support.wrong_server import FAULTS, ToyReference, WrongServer
-from tools.facts.images import load_models
+from tools.facts.models import load_models
 
 MODELS = load_models().models
 BY_NAME = {check.name: check for check in CHECKS}

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
 from tools.common.errors import ToolError
-from tools.facts.images import FROM_HUB, ModelFile, Models, load_models
+from tools.facts.models import FROM_HUB, ModelFile, Models, load_models
 from tools.weights import hub as fetch
 from tools.weights.hub import fetch_model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,12 @@ from tests.support.vectors import cosine, margins, truncate
 from tests.support.words import Words
 from tools.common.errors import ToolError
 from tools.facts.corpus import load_corpus
-from tools.facts.images import Model, load_models
-from tools.weights import synthetic
-from tools.weights.synthetic import Quantisation, ensure_synthetic, synthetic_name, write_model
+from tools.facts.models import Model, load_models
+from tools.weights import recipe, synthetic
+from tools.weights.recipe import Quantisation, synthetic_name
+from tools.weights.synthetic import ensure_synthetic, write_model
+from tools.weights.tensors import make_tensors
+from tools.weights.vocabulary import make_vocabulary
 
 MODELS = load_models()
 NANO, SMALL = MODELS.models["nano"], MODELS.models["small"]
@@ -69,7 +73,7 @@ def test_metadata_is_that_of_the_real_model(
     folder: Path, name: str, architecture: str, pre: str
 ) -> None:
     path, model = made(folder, name, "Q8_0"), MODELS.models[name]
-    divisor = synthetic.TINY_HEADS_DIVISOR[architecture]
+    divisor = recipe.TINY_HEADS_DIVISOR[architecture]
     expected = {
         "general.architecture": architecture,
         f"{architecture}.embedding_length": model.dims,
@@ -106,10 +110,8 @@ def test_matrices_are_quantised_and_norms_are_not(
 
 @pytest.mark.parametrize("model", [NANO, SMALL], ids=["nano", "small"])
 def test_the_full_plan_has_the_true_shape(model: Model) -> None:
-    recipe = synthetic._Recipe(model, "full", "Q8_0", seed=1)
-    tensors = {
-        each.name: each for each in synthetic._tensors(recipe, synthetic._vocabulary(recipe))
-    }
+    whole = recipe.Recipe(model, "full", "Q8_0", seed=1)
+    tensors = {each.name: each for each in make_tensors(whole, make_vocabulary(whole))}
     assert tensors["token_embd.weight"].shape == (model.shape.vocabulary, model.dims)
     assert tensors[f"blk.{model.shape.layers - 1}.ffn_up.weight"].shape == (3072, model.dims)
     assert f"blk.{model.shape.layers}.ffn_up.weight" not in tensors
@@ -262,14 +264,30 @@ def test_a_wrong_file_is_made_anew(tmp_path: Path, spoil: Callable[[Path], None]
     assert path.read_bytes() == right
 
 
-def test_a_file_of_other_code_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", recipe.CODE, ids=lambda path: str(path.stem))
+def test_a_file_of_other_code_is_made_anew(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = ensure_synthetic(tmp_path, NANO, "tiny", "Q8_0")
-    changed = tmp_path / "synthetic.py"
+    changed = tmp_path / module.name
     changed.write_text("# another generator")
-    monkeypatch.setattr(synthetic, "__file__", str(changed))
+    code = [changed if each == module else each for each in recipe.CODE]
+    monkeypatch.setattr(recipe, "CODE", code)
     before = contents(path, "synthetic.recipe")
     ensure_synthetic(tmp_path, NANO, "tiny", "Q8_0")
     assert contents(path, "synthetic.recipe") != before
+
+
+def test_all_the_code_that_makes_a_file_counts() -> None:
+    """Every module of weights/ that write_model's own module imports, and that one."""
+    found, todo = set(), ["synthetic"]
+    while todo:
+        name = todo.pop()
+        found.add(name)
+        text = (Path(recipe.__file__).with_name(f"{name}.py")).read_text()
+        imported = set(re.findall(r"^from tools\.weights\.(\w+) import", text, re.MULTILINE))
+        todo += imported - found
+    assert found == {path.stem for path in recipe.CODE}
 
 
 def test_two_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

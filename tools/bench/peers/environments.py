@@ -16,9 +16,8 @@ from tools.bench.peers.known import Environment
 from tools.common.cache import cache_dir, locked
 from tools.common.console import say
 from tools.common.errors import ToolError
-from tools.common.processes import run_bounded
-from tools.facts.images import ROOT
-from tools.native.server import tail
+from tools.common.processes import run_bounded, tail
+from tools.facts.paths import ROOT
 
 #: Seconds: compiling llama.cpp on two cores, and a slow index, with a wide margin.
 _INSTALL_SECONDS = 3600

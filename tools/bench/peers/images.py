@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tools.bench.machine import ImageFacts, describe_image
+from tools.bench.peers.image import ImageFacts, describe_image
 from tools.bench.peers.known import ImagePeer
 from tools.bench.peers.servers import Booted, Container
 from tools.common.errors import ToolError
 from tools.engine.docker import docker_client, engine_platform, run_docker
-from tools.facts.images import Image, Images, Model
+from tools.facts.images import Image, Images
+from tools.facts.models import Model
 from tools.images.build import build_image
 from tools.origins.choose import Choice
 from tools.serving.profile import CONTAINER_PORT, Running, wait_until_healthy

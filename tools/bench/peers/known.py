@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from tools.facts.images import BootstrapOrigin
-from tools.weights.synthetic import Quantisation
+from tools.weights.recipe import Quantisation
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ from tools.bench.peers.environments import (
 )
 from tools.bench.peers.images import booted_peer, build_peer
 from tools.bench.peers.known import PEERS, PYTORCH_FP32, ImagePeer, Peer, PythonPeer
-from tools.bench.peers.ours import Boot, Contender
+from tools.bench.peers.ours import Boot, Contender, PeerFacts
 from tools.bench.peers.process import booted_process
 from tools.bench.peers.servers import Booted
-from tools.bench.results import PeerFacts
 from tools.common.console import loud
 from tools.common.errors import ToolError
 from tools.common.processes import run_bounded
-from tools.facts.images import Images, Model
-from tools.native.build import amx_is_miscompiled
-from tools.weights.synthetic import Quantisation
+from tools.facts.images import Images
+from tools.facts.models import Model
+from tools.images.toolchain import amx_is_miscompiled
+from tools.weights.recipe import Quantisation
 
 ALL = "all"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bench.peers.servers import Booted, Container
-from tools.facts.images import Model
+from tools.facts.models import Model
 from tools.serving.profile import booted
-from tools.weights.synthetic import Quantisation
+from tools.weights.recipe import Quantisation
 
 #: What the shipped image is called among its peers.
 OURS = "ours"
@@ -44,3 +44,14 @@ def our_image(image: str, quantisation: Quantisation) -> Contender:
             yield Container(running)
 
     return Contender(OURS, quantisation, boot)
+
+
+@dataclass(frozen=True)
+class PeerFacts:
+    """What a peer was made of; the sizes are an image's, None for a Python environment."""
+
+    name: str
+    what: str
+    made_of: str
+    bytes: int | None
+    compressed_bytes: int | None

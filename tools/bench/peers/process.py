@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tools.bench.peers.servers import is_healthy, read_peak
 from tools.common.errors import ToolError
-from tools.native.server import STOP_SECONDS, describe_end, tail
-from tools.serving.profile import BOOT_SECONDS
+from tools.common.processes import describe_end, tail
+from tools.serving.profile import BOOT_SECONDS, STOP_SECONDS
 
 _PROBE_PAUSE = 0.01
 #: What stands for the port in a command.

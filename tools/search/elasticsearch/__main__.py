@@ -20,7 +20,9 @@ from tools.common.console import progress, say, table
 from tools.common.errors import ToolError, run_verb
 from tools.engine.ensure import ensure_engine
 from tools.facts.corpus import Corpus, load_corpus
-from tools.facts.images import ROOT, Model, Models, load_images, load_models
+from tools.facts.images import load_images
+from tools.facts.models import Model, Models, load_models
+from tools.facts.paths import ROOT
 from tools.images.build import build_image
 from tools.origins.choose import choose
 from tools.search.elasticsearch.assets import FIRST_RELEASES, WAYS, asset, render, works_with, write

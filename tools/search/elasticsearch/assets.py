@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from packaging.version import Version
 
 from tools.facts.corpus import Corpus
-from tools.facts.images import ROOT, Model, Models
+from tools.facts.models import Model, Models
+from tools.facts.paths import ROOT
 
 ASSETS = ROOT / "compose" / "elasticsearch"
 

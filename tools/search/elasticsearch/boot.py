@@ -13,7 +13,8 @@ from python_on_whales import DockerClient
 from tools.common.console import say
 from tools.common.errors import ToolError
 from tools.engine.docker import docker_client, run_docker
-from tools.facts.images import ROOT, Model
+from tools.facts.models import Model
+from tools.facts.paths import ROOT
 from tools.serving.profile import down, model_environment, up, up_failure, wait_until_healthy
 
 COMPOSE_FILE = ROOT / "compose" / "elasticsearch" / "compose.yaml"

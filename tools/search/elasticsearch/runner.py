@@ -22,7 +22,7 @@ from elasticsearch import ConnectionError as NoConnection
 from packaging.version import Version
 
 from tools.common.errors import ToolError
-from tools.engine.ensure import parse_version
+from tools.engine.probe import parse_version
 from tools.search.elasticsearch.console_file import Request
 from tools.search.elasticsearch.reasons import explain
 

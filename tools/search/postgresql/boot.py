@@ -15,8 +15,9 @@ from tools.common.console import say
 from tools.common.errors import ToolError
 from tools.engine.docker import docker_client, engine_platform, run_docker
 from tools.engine.ensure import ensure_engine
-from tools.facts.images import ROOT, load_images
-from tools.images.build import explained
+from tools.facts.images import load_images
+from tools.facts.paths import ROOT
+from tools.images.build_log import explained
 from tools.origins.choose import Choice, resolve_base
 from tools.serving.profile import clean_environment, tidy_up
 
