@@ -13,14 +13,18 @@ from tools.common.errors import ToolError, run_verb
 from tools.common.processes import describe_end, tail
 from tools.facts.images import Image, Images, load_images
 from tools.facts.models import load_models
-from tools.facts.paths import CUDA_COMPOSE_FILE
 from tools.images.cuda import add_cuda_argument, wanted_architectures
 from tools.native.build import SANITIZED, build_native, find_build
 from tools.native.server import native_booted
 from tools.native.source import carried_source, write_archive
 from tools.origins.choose import add_origin_argument, choose, resolve_source
-from tools.weights.hub import fetch_model, models_dir
-from tools.weights.synthetic import ensure_synthetic
+from tools.serving.options import (
+    add_gpu_argument,
+    add_model_argument,
+    add_weights_arguments,
+    choose_weights,
+    compose_overrides,
+)
 
 DEFAULT_ARCHIVE = Path("llama.cpp-source.tar.gz")
 
@@ -38,16 +42,14 @@ def _build(images: Images, image: Image, options: argparse.Namespace) -> None:
 def _serve(options: argparse.Namespace) -> None:
     models = load_models()
     model = models.models[options.model]
-    quantisation = models.default_quantisation
     build = find_build("cuda" if options.gpu else "cpu")
-    file = (
-        ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
-        if options.synthetic
-        else fetch_model(models, model.name, quantisation)
-    )
-    overrides = [CUDA_COMPOSE_FILE] if options.gpu else []
+    weights = choose_weights(models, model, options)
     with native_booted(
-        build.server, model, file, synthetic=options.synthetic, overrides=overrides
+        build.server,
+        model,
+        weights.file,
+        synthetic=weights.synthetic,
+        overrides=compose_overrides(options),
     ) as server:
         say(f"{model.name} answers at {server.base_url}/v1/embeddings; Ctrl-C stops it")
         with suppress(KeyboardInterrupt):
@@ -65,9 +67,9 @@ def _parser(images: Images) -> argparse.ArgumentParser:
     build.add_argument("--source", type=Path, help="an archive of ours, or where it was unpacked")
     add_cuda_argument(build)
     serve = verbs.add_parser("serve", help="boot a profile until Ctrl-C")
-    serve.add_argument("model", choices=sorted(load_models().models))
-    serve.add_argument("--gpu", action="store_true", help="the cuda build, as compose/cuda.yaml")
-    serve.add_argument("--synthetic", action="store_true", help="on synthetic weights")
+    add_model_argument(serve, load_models())
+    add_weights_arguments(serve, load_models())
+    add_gpu_argument(serve)
     archive = verbs.add_parser("archive", help="write the source for a machine without a network")
     archive.add_argument("file", nargs="?", type=Path, default=DEFAULT_ARCHIVE)
     for each in (build, archive):

@@ -14,22 +14,22 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from tools.common.console import say
 from tools.common.errors import ToolError, run_verb
 from tools.engine.docker import docker_client, run_docker
-from tools.engine.ensure import ensure_engine
 from tools.facts.images import load_images, local_name
 from tools.facts.models import Model, Models, load_models
-from tools.images.build import build_image
 from tools.images.build_log import explained
 from tools.images.labels import MODEL_LABEL, OCI
-from tools.origins.choose import add_origin_argument, choose
+from tools.serving.options import (
+    add_image_arguments,
+    add_model_argument,
+    add_weights_arguments,
+    choose_image,
+    choose_weights,
+)
 from tools.serving.profile import clean_environment, model_environment
-from tools.weights.hub import fetch_model, models_dir
-from tools.weights.recipe import Quantisation
-from tools.weights.synthetic import ensure_synthetic
 
 SERVER = ["/app/llama-server"]
 
@@ -140,32 +140,15 @@ def main(arguments: Sequence[str]) -> None:
     """Build the image, bring the model, and put the one into the other."""
     images, models = load_images(), load_models()
     parser = argparse.ArgumentParser(prog="nox -s bake --", description=__doc__)
-    parser.add_argument("model", choices=sorted(models.models))
-    parser.add_argument("--quant", default=models.default_quantisation, help="default: %(default)s")
-    parser.add_argument(
-        "--weights",
-        choices=["real", "synthetic"],
-        default="real",
-        help="real (the default): downloaded; synthetic: made here, to try it",
-    )
+    add_model_argument(parser, models)
+    add_weights_arguments(parser, models)
+    add_image_arguments(parser)
     parser.add_argument("--tag", help="the local name to give instead of the usual one")
-    add_origin_argument(parser)
     options = parser.parse_args(arguments)
-    model, synthetic = models.models[options.model], options.weights == "synthetic"
-    if synthetic and options.quant not in get_args(Quantisation):
-        raise ToolError(
-            f"--quant {options.quant}: synthetic weights are made in "
-            f"{' or '.join(get_args(Quantisation))} only"
-        )
-    ensure_engine()
-    file = (
-        ensure_synthetic(models_dir(), model, "tiny", options.quant)
-        if synthetic
-        else fetch_model(models, model.name, options.quant)
-    )
-    server = os.environ.get("JINA_IMAGE") or build_image(
-        images, images.images["cpu"], choose(options.origin)
-    )
+    model = models.models[options.model]
+    server = choose_image(images, options)
+    weights = choose_weights(models, model, options)
+    file, synthetic = weights.file, weights.synthetic
     name = options.tag or baked_name(model, synthetic=synthetic)
     bake(models, model, file, server, name, synthetic=synthetic)
     size = docker_client().image.inspect(name).size

@@ -20,25 +20,34 @@ from tools.common.errors import run_verb
 from tools.facts.corpus import Corpus, load_corpus
 from tools.facts.images import load_images
 from tools.facts.models import Models, load_models
-from tools.images.build import build_image
-from tools.origins.choose import add_origin_argument, choose
 from tools.serving.client import EmbeddingServer
+from tools.serving.options import (
+    SYNTHETIC,
+    add_image_arguments,
+    add_model_argument,
+    add_weights_arguments,
+    choose_image,
+    choose_weights,
+    compose_overrides,
+)
 from tools.serving.profile import booted
-from tools.weights.hub import models_dir
-from tools.weights.synthetic import ensure_synthetic
 
 
-def show(models: Models, corpus: Corpus, base_url: str) -> None:
-    """Embed one search and all documents, and print the ranking."""
-    search = corpus.searches[0]
-    texts = [f"{models.query_prefix}{search.lexical}"]
+def show(models: Models, corpus: Corpus, base_url: str, *, lexical: bool) -> None:
+    """Embed one search and all documents, and print the ranking.
+
+    ``lexical`` takes the wording that shares its document's words, which is all that synthetic
+    weights understand.
+    """
+    search = corpus.searches[0].lexical if lexical else corpus.searches[0].text
+    texts = [f"{models.query_prefix}{search}"]
     texts += [f"{models.document_prefix}{document.text}" for document in corpus.documents]
     started = time.monotonic()
     vectors = EmbeddingServer(base_url).embed(texts)
     elapsed = time.monotonic() - started
     query, documents = vectors[0], vectors[1:]
     similarities = documents @ query
-    say(f"\nquery: {search.lexical}")
+    say(f"\nquery: {search}")
     rows = [
         (rank, f"{similarities[i]:.4f}", corpus.documents[i].id, corpus.documents[i].text[:48])
         for rank, i in enumerate(np.argsort(-similarities)[:5], start=1)
@@ -72,21 +81,28 @@ def main(arguments: Sequence[str]) -> None:
     """Build, boot on synthetic weights, embed the example, tidy up."""
     images, models = load_images(), load_models()
     parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
-    add_origin_argument(parser)
+    add_model_argument(parser, models, "nano")
+    add_weights_arguments(parser, models, SYNTHETIC)
+    add_image_arguments(parser, gpu=True)
     options = parser.parse_args(arguments)
-    model = models.models["nano"]
+    model = models.models[options.model]
     # All variants take twice as long to compile, and this machine runs one of them.
-    image = build_image(
-        images, images.images["cpu"], choose(options.origin), one_variant=_one_variant_will_do()
-    )
-    file = ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
-    say("booting the nano profile on synthetic weights")
-    with booted(model, file, image=image, synthetic=True) as running:
-        show(models, load_corpus(), running.base_url)
-    say(
-        "\nThese were synthetic weights, which only count shared words. The real model:\n"
-        "  nox -s up -- nano     downloads it (233 MB) and serves http://localhost:8080"
-    )
+    image = choose_image(images, options, one_variant=_one_variant_will_do())
+    weights = choose_weights(models, model, options)
+    say(f"booting {model.name} on {options.weights} weights")
+    with booted(
+        model,
+        weights.file,
+        image=image,
+        synthetic=weights.synthetic,
+        overrides=compose_overrides(options),
+    ) as running:
+        show(models, load_corpus(), running.base_url, lexical=weights.synthetic)
+    if weights.synthetic:
+        say(
+            "\nThese were synthetic weights, which only count shared words. The real model:\n"
+            "  nox -s up -- nano     downloads it (233 MB) and serves http://localhost:8080"
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,17 @@ from numpy.typing import NDArray
 from tools.common.console import say, table
 from tools.common.errors import run_verb
 from tools.facts.corpus import Corpus, load_corpus
-from tools.facts.images import load_images, local_name
+from tools.facts.images import load_images
 from tools.facts.models import Model, load_models
 from tools.serving.client import EmbeddingServer
+from tools.serving.options import (
+    add_image_arguments,
+    add_weights_arguments,
+    choose_image,
+    choose_weights,
+    compose_overrides,
+)
 from tools.serving.profile import booted
-from tools.weights.hub import models_dir
-from tools.weights.synthetic import ensure_synthetic
 
 #: A float32, as vector indexes keep it.
 _BYTES_PER_NUMBER = 4
@@ -90,25 +94,30 @@ def show(model: Model, corpus: Corpus, agreements: Sequence[Agreement], *, weigh
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Boot each model, on its real weights where they are in the models folder, and measure."""
+    """Boot each model and measure it."""
     images, models, corpus = load_images(), load_models(), load_corpus()
     parser = argparse.ArgumentParser(prog="nox -s quality --", description=main.__doc__)
     # No choices: argparse would apply them to the empty default as well.
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(models.models))
-    parser.add_argument("--image", default=local_name(images, images.images["cpu"]))
+    add_weights_arguments(parser, models)
+    add_image_arguments(parser, gpu=True)
     options = parser.parse_args(arguments)
     unknown = set(options.models) - set(models.models)
     if unknown:
         parser.error(f"unknown model {min(unknown)}; there are {', '.join(models.models)}")
+    image = choose_image(images, options)
     for name in options.models or models.models:
         model = models.models[name]
-        file: Path = models_dir() / model.files[models.default_quantisation].name
-        synthetic = not file.exists()
-        if synthetic:
-            file = ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
-        with booted(model, file, image=options.image, synthetic=synthetic) as running:
-            agreements = measure(running.base_url, model, corpus, lexical=synthetic)
-        show(model, corpus, agreements, weights="synthetic" if synthetic else "real")
+        weights = choose_weights(models, model, options)
+        with booted(
+            model,
+            weights.file,
+            image=image,
+            synthetic=weights.synthetic,
+            overrides=compose_overrides(options),
+        ) as running:
+            agreements = measure(running.base_url, model, corpus, lexical=weights.synthetic)
+        show(model, corpus, agreements, weights=options.weights)
 
 
 if __name__ == "__main__":

@@ -15,40 +15,40 @@ from contextlib import suppress
 from tools.common.console import say
 from tools.common.errors import ToolError, run_verb
 from tools.engine.docker import docker_client
-from tools.engine.ensure import ensure_engine
 from tools.engine.probe import probe
 from tools.facts.images import load_images
 from tools.facts.models import load_models
-from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE
-from tools.images.build import build_image
-from tools.origins.choose import add_origin_argument, choose
+from tools.facts.paths import COMPOSE_FILE
+from tools.serving.options import (
+    add_image_arguments,
+    add_model_argument,
+    add_weights_arguments,
+    choose_image,
+    choose_weights,
+    compose_overrides,
+)
 from tools.serving.profile import down, model_environment, up
-from tools.weights.hub import fetch_model
 
 
 def serve_up(arguments: Sequence[str]) -> None:
-    """Build the image, download the real model, boot it and leave it running."""
+    """Build the image, download the model, boot it and leave it running."""
     images, models = load_images(), load_models()
     parser = argparse.ArgumentParser(prog="nox -s up --", description=serve_up.__doc__)
-    parser.add_argument("model", choices=sorted(models.models))
-    parser.add_argument("--quant", default=models.default_quantisation, help="default: %(default)s")
-    parser.add_argument(
-        "--gpu", action="store_true", help="the cuda image on an NVIDIA GPU, as compose/cuda.yaml"
-    )
-    add_origin_argument(parser)
+    add_model_argument(parser, models)
+    add_weights_arguments(parser, models)
+    add_image_arguments(parser, gpu=True)
     options = parser.parse_args(arguments)
     model = models.models[options.model]
-    file = fetch_model(models, model.name, options.quant)
-    ensure_engine()
-    flavour = images.images["cuda" if options.gpu else "cpu"]
-    name = os.environ.get("JINA_IMAGE") or build_image(images, flavour, choose(options.origin))
-    files = [COMPOSE_FILE, CUDA_COMPOSE_FILE] if options.gpu else [COMPOSE_FILE]
-    client = docker_client(profile=model.name, compose_files=files)
-    say(f"starting {model.name} ({file.name})")
+    weights = choose_weights(models, model, options)
+    image = choose_image(images, options)
+    client = docker_client(
+        profile=model.name, compose_files=[COMPOSE_FILE, *compose_overrides(options)]
+    )
+    say(f"starting {model.name} ({weights.file.name})")
     environment = {
         **os.environ,
-        **model_environment(model, file, synthetic=False),
-        "JINA_IMAGE": name,
+        **model_environment(model, weights.file, synthetic=weights.synthetic),
+        "JINA_IMAGE": image,
     }
     try:
         running = up(client, model, environment)

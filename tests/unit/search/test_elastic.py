@@ -476,7 +476,7 @@ def test_there_is_an_engine_before_anything_is_fetched(
     if image:
         monkeypatch.setenv("JINA_IMAGE", image)
     with pytest.raises(ToolError, match="as far as"):
-        main(["--synthetic"])
+        main(["--weights", "synthetic"])
     assert done == ["engine", "pull"]
 
 

@@ -12,6 +12,7 @@ from tools.common.errors import ToolError
 from tools.facts.images import Image
 from tools.facts.models import Model
 from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE
+from tools.serving import options
 from tools.serving import up as serve
 from tools.serving.profile import Running
 
@@ -25,7 +26,9 @@ class Tools:
         self.environment: Mapping[str, str] = {}
         self.fails = False
         monkeypatch.delenv("JINA_IMAGE", raising=False)
-        for name in ("ensure_engine", "fetch_model", "build_image", "docker_client", "up", "down"):
+        for name in ("ensure_engine", "fetch_model", "build_image"):
+            monkeypatch.setattr(options, name, getattr(self, name))
+        for name in ("docker_client", "up", "down"):
             monkeypatch.setattr(serve, name, getattr(self, name))
 
     def ensure_engine(self) -> None:
@@ -35,7 +38,7 @@ class Tools:
         self.done.append("model")
         return Path("/models/a-model.gguf")
 
-    def build_image(self, _images: object, image: Image, _choice: object) -> str:
+    def build_image(self, _images: object, image: Image, _choice: object, **_: object) -> str:
         self.done.append("build")
         return f"built:{image.name}"
 
@@ -61,7 +64,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Tools:
 
 
 @pytest.mark.parametrize(
-    ("options", "image", "files"),
+    ("given", "image", "files"),
     [
         ([], "built:cpu", [COMPOSE_FILE]),
         (["--gpu"], "built:cuda", [COMPOSE_FILE, CUDA_COMPOSE_FILE]),
@@ -69,9 +72,9 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Tools:
     ids=["cpu", "gpu"],
 )
 def test_the_image_and_the_compose_files_belong_together(
-    tools: Tools, options: list[str], image: str, files: list[Path]
+    tools: Tools, given: list[str], image: str, files: list[Path]
 ) -> None:
-    serve.main(["up", "nano", *options])
+    serve.main(["up", "nano", *given])
     assert tools.done == ["model", "engine", "build", "up"]
     assert tools.environment["JINA_IMAGE"] == image
     assert tools.client == {"profile": "nano", "compose_files": files}

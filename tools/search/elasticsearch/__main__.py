@@ -23,14 +23,18 @@ from tools.facts.corpus import Corpus, load_corpus
 from tools.facts.images import load_images
 from tools.facts.models import Model, Models, load_models
 from tools.facts.paths import ROOT
-from tools.images.build import build_image
-from tools.origins.choose import choose
 from tools.search.elasticsearch.assets import FIRST_RELEASES, WAYS, asset, render, works_with, write
 from tools.search.elasticsearch.boot import ELASTICSEARCH, KIBANA, Booted, boot, pull, remove
 from tools.search.elasticsearch.console_file import parse
 from tools.search.elasticsearch.runner import Finding, address, apply, connect, version
-from tools.weights.hub import fetch_model, models_dir
-from tools.weights.synthetic import ensure_synthetic
+from tools.serving.options import (
+    SYNTHETIC,
+    add_image_arguments,
+    add_model_argument,
+    add_weights_arguments,
+    choose_image,
+    choose_weights,
+)
 
 
 def default_ways(version: Version | None, *, foreign: bool) -> list[str]:
@@ -119,7 +123,7 @@ def _parser(models: Models) -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", nargs="?", choices=sorted(models.models), default="nano")
+    add_model_argument(parser, models, "nano")
     parser.add_argument(
         "--way",
         action="append",
@@ -127,11 +131,8 @@ def _parser(models: Models) -> argparse.ArgumentParser:
         help="a console file; may be repeated; default: all that the cluster's version has, "
         "without custom in a cluster of --es-url",
     )
-    parser.add_argument(
-        "--synthetic",
-        action="store_true",
-        help="synthetic weights, and searches that share the documents' words",
-    )
+    add_weights_arguments(parser, models)
+    add_image_arguments(parser)
     parser.add_argument("--kibana", action="store_true", help="boot Kibana, too")
     parser.add_argument("--es-url", help="a running cluster, instead of booting one")
     parser.add_argument(
@@ -157,18 +158,13 @@ def _options(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argpa
     return options
 
 
-def _boot(models: Models, model: Model, *, synthetic: bool, kibana: bool) -> Booted:
+def _boot(models: Models, model: Model, options: argparse.Namespace) -> Booted:
     """Boot Elasticsearch beside the embedding server, after fetching and building what it takes."""
     ensure_engine()
-    pull([ELASTICSEARCH, KIBANA] if kibana else [ELASTICSEARCH])
-    images = load_images()
-    image = os.environ.get("JINA_IMAGE") or build_image(images, images.images["cpu"], choose([]))
-    file = (
-        ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
-        if synthetic
-        else fetch_model(models, model.name, models.default_quantisation)
-    )
-    return boot(model, file, image, synthetic=synthetic, kibana=kibana)
+    pull([ELASTICSEARCH, KIBANA] if options.kibana else [ELASTICSEARCH])
+    image = choose_image(load_images(), options)
+    weights = choose_weights(models, model, options)
+    return boot(model, weights.file, image, synthetic=weights.synthetic, kibana=options.kibana)
 
 
 def _search(models: Models, corpus: Corpus, es_url: str, options: argparse.Namespace) -> None:
@@ -191,7 +187,7 @@ def _search(models: Models, corpus: Corpus, es_url: str, options: argparse.Names
                     server_url=options.server_url,
                     # What the server is started with, too; it may be several.
                     server_key=os.environ.get("LLAMA_API_KEY", "").partition(",")[0] or "unused",
-                    lexical=options.synthetic,
+                    lexical=options.weights == SYNTHETIC,
                 )
         finally:
             # What was found before a way failed is worth as much as before.
@@ -214,9 +210,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.es_url:
         _search(models, corpus, options.es_url, options)
         return
-    booted = _boot(
-        models, models.models[options.model], synthetic=options.synthetic, kibana=options.kibana
-    )
+    booted = _boot(models, models.models[options.model], options)
     _search(models, corpus, booted.es_url, options)
     if booted.kibana_url:
         console = f"{booted.kibana_url}/app/dev_tools#/console"

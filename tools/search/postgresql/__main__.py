@@ -20,15 +20,19 @@ from tools.common.console import say, table
 from tools.common.errors import ToolError, run_verb
 from tools.facts.corpus import Corpus, load_corpus
 from tools.facts.images import load_images
-from tools.facts.models import load_models
-from tools.images.build import build_image
-from tools.origins.choose import Choice, add_origin_argument, choose
+from tools.facts.models import Models, load_models
+from tools.origins.choose import choose
 from tools.search.postgresql.boot import booted_database, build_database
 from tools.search.postgresql.load import SCHEMA, connected, load, search
 from tools.serving.client import EmbeddingServer
+from tools.serving.options import (
+    add_image_arguments,
+    add_model_argument,
+    add_weights_arguments,
+    choose_image,
+    choose_weights,
+)
 from tools.serving.profile import booted
-from tools.weights.hub import models_dir
-from tools.weights.synthetic import ensure_synthetic
 
 
 def demonstrate(
@@ -61,22 +65,19 @@ def demonstrate(
 
 
 @contextmanager
-def booted_nano(choice: Choice) -> Iterator[EmbeddingServer]:
-    """Build the image and boot nano, on its real weights where they are in the models folder."""
-    images, models = load_images(), load_models()
-    model = models.models["nano"]
-    image = build_image(images, images.images["cpu"], choice)
-    file = models_dir() / model.files[models.default_quantisation].name
-    synthetic = not file.exists()
-    if synthetic:
-        file = ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
-    say(f"booting nano on {file.name}")
-    with booted(model, file, image=image, synthetic=synthetic) as running:
+def booted_server(models: Models, options: argparse.Namespace) -> Iterator[EmbeddingServer]:
+    """Boot the model that the command line names, and yield where it answers."""
+    model = models.models[options.model]
+    image = choose_image(load_images(), options)
+    weights = choose_weights(models, model, options)
+    say(f"booting {model.name} on {weights.file.name}")
+    with booted(model, weights.file, image=image, synthetic=weights.synthetic) as running:
         yield EmbeddingServer(running.base_url)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Boot what is not given, load the example, search it, tidy up."""
+    models = load_models()
     parser = argparse.ArgumentParser(prog="nox -s pgvector --", description=__doc__)
     parser.add_argument(
         "--base-url",
@@ -93,7 +94,9 @@ def main(arguments: Sequence[str]) -> None:
         default=256,
         help="the truncated width, one of the model's Matryoshka sizes (default: %(default)s)",
     )
-    add_origin_argument(parser)
+    add_model_argument(parser, models, "nano")
+    add_weights_arguments(parser, models)
+    add_image_arguments(parser)
     options = parser.parse_args(arguments)
     choice = choose(options.origin)
     server = None
@@ -105,7 +108,7 @@ def main(arguments: Sequence[str]) -> None:
         if dsn is None:
             dsn = stack.enter_context(booted_database(build_database(choice)))
         connection = stack.enter_context(connected(dsn))
-        server = server or stack.enter_context(booted_nano(choice))
+        server = server or stack.enter_context(booted_server(models, options))
         demonstrate(connection, server, load_corpus(), options.dimensions)
 
 
