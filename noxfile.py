@@ -110,7 +110,7 @@ def up(session: nox.Session) -> None:
 
 @nox.session
 def down(session: nox.Session) -> None:
-    """Stop the server that `up` left running."""
+    """Stop the server that `up` left running, and what else of ours was left behind."""
     tool(session, "serving.up", "down")
 
 
@@ -122,19 +122,13 @@ def bake(session: nox.Session) -> None:
 
 @nox.session
 def quality(session: nox.Session) -> None:
-    """Measure what each Matryoshka size costs in ranking; real weights where they are there."""
+    """Measure what each Matryoshka size costs in ranking; `-- nano`, `--weights synthetic`."""
     tool(session, "serving.quality")
 
 
 @nox.session
-def paired(session: nox.Session) -> None:
-    """Compare the throughput of images, round by round; `-- BEFORE AFTER`."""
-    tool(session, "bench.paired")
-
-
-@nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the image over HTTP: speed, latency, start, memory; `-- --quick`, `--peers all`."""
+    """Measure the image over HTTP: speed, latency, start, memory; `-- --quick`, `--images A B`."""
     install_group(session, "bench")
     tool(session, "bench")
 
@@ -146,15 +140,9 @@ def pins(session: nox.Session) -> None:
 
 
 @nox.session
-def elastic(session: nox.Session) -> None:
-    """Search by meaning in Elasticsearch: boot it, load the example; `-- --es-url URL`."""
-    tool(session, "search.elasticsearch")
-
-
-@nox.session
-def pgvector(session: nox.Session) -> None:
-    """Search by meaning in PostgreSQL: boot it, load the example; `-- --dsn ADDRESS`."""
-    tool(session, "search.postgresql")
+def search(session: nox.Session) -> None:
+    """Search by meaning in a database, booted or yours; `-- elasticsearch`, `-- postgresql`."""
+    tool(session, "search")
 
 
 @nox.session
@@ -164,12 +152,6 @@ def native(session: nox.Session) -> None:
         packages = nox.project.dependency_groups(nox.project.load_toml(PROJECT), "native")
         session.run(python(session), "-m", "pip", "install", "-q", *packages)
     tool(session, "native")
-
-
-@nox.session(name="native-test")
-def native_test(session: nox.Session) -> None:
-    """Run the suite against what `native` built; `-- --gpu --require gpu` on an NVIDIA GPU."""
-    pytest(session, "-n", "auto", "--dist", "loadgroup", "--runtime", "native")
 
 
 @nox.session
@@ -201,7 +183,11 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def test(session: nox.Session) -> None:
-    """Run the whole suite against the built image; pytest's options go after `--`."""
+    """Run the suite against the built image, or with `-- --runtime native` what `native` built."""
+    parallel = ("-n", "auto", "--dist", "loadgroup")
+    if any(option.startswith("--runtime") for option in session.posargs):
+        pytest(session, *parallel)
+        return
     session.run(python(session), "-m", "tools.engine")
     # PostgreSQL needs nothing more than Docker: its image is built from the same Debian base.
-    pytest(session, "-n", "auto", "--dist", "loadgroup", "--require", "docker,postgres")
+    pytest(session, *parallel, "--require", "docker,postgres")

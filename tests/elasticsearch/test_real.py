@@ -1,8 +1,8 @@
 """The console files in a real Elasticsearch: ``pytest -m elasticsearch --es-url URL``.
 
 ``--server-url`` is where that cluster finds the embedding server, by default the service
-that `nox -s elastic` boots on its network, and ``--api-key`` the key that it wants; ``--model`` and
-``--weights`` say what it serves. All four ways are run, `custom` too.
+that `nox -s search -- elasticsearch` boots on its network, and ``--api-key`` the key that it wants;
+``--model`` and ``--weights`` say what it serves. All four ways are run, `custom` too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tests.support.requirements import need
 from tools.common.errors import ToolError
 from tools.facts.corpus import load_corpus
 from tools.facts.models import Model, load_models
-from tools.search.elasticsearch.__main__ import run_way
 from tools.search.elasticsearch.assets import FIRST_RELEASES, WAYS, compose_url, works_with
 from tools.search.elasticsearch.console_file import Request
+from tools.search.elasticsearch.run import run_way
 from tools.search.elasticsearch.runner import connect, send, version
 
 MODELS, CORPUS = load_models(), load_corpus()

@@ -26,7 +26,8 @@ from tests.support.gate import Gate
 from tests.support.publish_run import command
 from tests.support.registry import PASSWORD, USER, LocalRegistry, local_registry
 from tools.common.errors import ToolError
-from tools.engine.docker import docker_client, run_docker
+from tools.engine.compose import Compose
+from tools.engine.docker import run_docker
 from tools.facts.images import load_images
 from tools.facts.models import load_models
 from tools.facts.paths import ROOT
@@ -45,7 +46,7 @@ from tools.publish.plan import Built, Release, find_built, plan_release
 from tools.publish.promote import publish
 from tools.publish.suites import SUITES, run_suites
 from tools.registry.client import Registry, parse_repository, registry
-from tools.serving.profile import clean_environment, down, model_environment
+from tools.serving.profile import clean_environment, model_environment
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic
 
@@ -266,27 +267,27 @@ def test_a_deploying_user_pulls_and_serves(
     publish(release_of(released("1.2.3")), IMAGES, target, [QUICK])
     model = load_models().models["nano"]
     file = ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
-    client = docker_client(project=f"publish-{tmp_path.name.replace('_', '-')}", profile="nano")
-    environment = {
-        **clean_environment(),
-        **model_environment(model, file, synthetic=True),
-        "JINA_IMAGE": f"{target.repository}:cpu",
-        "JINA_PORT": "",
-    }
-    compose = client.docker_compose_cmd[1:]
+    compose = Compose(
+        project=f"publish-{tmp_path.name.replace('_', '-')}",
+        profile="nano",
+        environment={
+            **clean_environment(),
+            **model_environment(model, file, synthetic=True),
+            "JINA_IMAGE": f"{target.repository}:cpu",
+            "JINA_PORT": "",
+        },
+    )
     try:
         for verb in (["pull"], ["up", "--wait", "--no-build"]):
-            done = run_docker([*compose, *verb], environment=environment, timeout=300)
-            assert done.returncode == 0, done.stderr
-        _, port = client.compose.port("nano", 8080)
+            compose.ask(*verb, timeout=300)
         answer = httpx.post(
-            f"http://127.0.0.1:{port}/v1/embeddings",
+            f"http://{compose.address('nano', 8080)}/v1/embeddings",
             json={"input": ["why was my pod killed?"], "input_type": "query"},
             trust_env=False,
             timeout=60,
         )
     finally:
-        down(client)
+        compose.down()
         run_docker(["image", "rm", "--no-prune", f"{target.repository}:cpu"], timeout=60)
     assert answer.status_code == 200
     assert len(answer.json()["data"][0]["embedding"]) == model.dims

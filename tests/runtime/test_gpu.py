@@ -1,7 +1,7 @@
 """The GPU really does the work: needs an NVIDIA GPU, and the cuda image or native build.
 
     nox -s test -- -n 0 -s --require gpu tests/runtime/test_gpu.py
-    nox -s native-test -- -n 0 -s --require gpu tests/runtime/test_gpu.py
+    nox -s test -- --runtime native -n 0 -s --require gpu tests/runtime/test_gpu.py
 
 Each server here is of the cuda flavour. The one on the GPU has compose/cuda.yaml; the one on the
 CPU is the same binary without it, told to use no device.
@@ -28,7 +28,7 @@ from tests.support.device_memory import filled
 from tests.support.requirements import need
 from tests.support.runtimes import CPU_ONLY, TALKATIVE, Booted, Runtime, compiled_for
 from tests.support.vectors import cosine
-from tools.bench.rates import random_inputs, seconds_for
+from tools.bench.load import random_inputs, seconds_for
 from tools.common.errors import ToolError
 from tools.engine.docker import run_docker
 from tools.facts.images import load_images, local_name

@@ -19,11 +19,11 @@ from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE
 from tools.images.labels import short_commit
 from tools.images.recipe import patch_names
 from tools.native.build import Build, find_build
-from tools.native.compose import read_service
 from tools.native.gpu import parse_log
 from tools.native.server import native_booted
 from tools.native.source import write_archive
 from tools.origins.choose import choose, resolve_source
+from tools.serving.compose_file import read_service
 from tools.serving.profile import clean_environment, model_environment
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic

@@ -452,7 +452,14 @@ def test_a_branch_publishes_nothing(repository: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_python")
 @pytest.mark.parametrize(
-    "line", ["nox -s lint", "first-only", "--weights real", "tests/publish", "nox -s elastic"]
+    "line",
+    [
+        "nox -s lint",
+        "first-only",
+        "--weights real",
+        "tests/publish",
+        "nox -s search -- elasticsearch",
+    ],
 )
 def test_a_failure_anywhere_is_not_published(line: str, repository: Path, tmp_path: Path) -> None:
     made = rehearsed(RELEASE, Recorder(fails=line), repository, tmp_path)

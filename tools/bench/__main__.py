@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.bench import gpu, report
+from tools.bench import gpu, paired, report
 from tools.bench.agreement import check
 from tools.bench.machine import describe_machine
 from tools.bench.measure import measure
@@ -113,6 +113,13 @@ def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
         help="write the tables and pictures to this page (docs/benchmarks.md)",
     )
     parser.add_argument(
+        "--images",
+        nargs="+",
+        metavar="NAME",
+        help="only compare the throughput of these local images with that of the first, round by "
+        f"round ({paired.ROUNDS} unless --rounds), for one model and quantisation",
+    )
+    parser.add_argument(
         "--gpu-report",
         action="store_true",
         help="measure the native cuda build on this machine's GPU instead, for docs/gpu.md",
@@ -157,12 +164,25 @@ def _measure(images: Images, models: Models, options: argparse.Namespace) -> Res
     )
 
 
+def _compare_images(models: Models, options: argparse.Namespace) -> None:
+    if len(options.images) < 2:
+        raise ToolError("--images compares the first with the others; name at least two")
+    rounds = options.rounds or paired.ROUNDS
+    name, quantisation = (options.models or ["nano"])[0], options.quant[0]
+    rows = paired.run(models.models[name], options.images, quantisation, rounds)
+    say(f"\n{name} {quantisation}, full shape, {rounds} rounds")
+    table(rows, paired.HEADER)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Measure tokens and embeddings per second, latency, start and memory of the image."""
     images, models = load_images(), load_models()
     options = _parser(images, models).parse_args(arguments)
     if options.gpu_report:
         gpu.report()
+        return
+    if options.images:
+        _compare_images(models, options)
         return
     earlier = _earlier(options)
     results = _measure(images, models, options)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.bench.rates import random_inputs, seconds_for
+from tools.bench.load import random_inputs, seconds_for
 from tools.common.console import say
 from tools.common.errors import ToolError
 from tools.facts.models import Model, load_models

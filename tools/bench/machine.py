@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common.errors import ToolError
-from tools.engine.docker import run_docker
+from tools.engine.docker import ask_docker
 
 #: The CPU features, as Linux names them, that decide which of ggml's kernels run.
 _TELLING_FLAGS = (
@@ -53,14 +53,10 @@ def read_cpuinfo(text: str) -> tuple[str, int, tuple[str, ...]]:
 
 def describe_machine(image: str) -> Machine:
     """Return what the engine and a container of ``image`` say of the machine under them."""
-    info = run_docker(["info", "--format", "{{json .}}"], timeout=60)
+    failed = "the engine does not describe its machine"
+    facts = json.loads(ask_docker(["info", "--format", "{{json .}}"], failed=failed))
     arguments = ["run", "--rm", "--entrypoint", "cat", image, "/proc/cpuinfo"]
-    cpuinfo = run_docker(arguments, timeout=60)
-    for answer in (info, cpuinfo):
-        if answer.returncode != 0:
-            raise ToolError(f"the engine does not describe its machine: {answer.stderr.strip()}")
-    facts = json.loads(info.stdout)
-    model, cores, flags = read_cpuinfo(cpuinfo.stdout)
+    model, cores, flags = read_cpuinfo(ask_docker(arguments, failed=failed))
     return Machine(
         cpu=model,
         cores=cores,

@@ -1,65 +1,75 @@
-"""The one place that makes Docker clients and runs the docker command line."""
+"""The one place that runs the docker command line."""
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-from python_on_whales import DockerClient
+from typing import Any
 
 from tools.common.errors import ToolError
-from tools.facts.paths import COMPOSE_FILE
 
-
-def docker_client(
-    *,
-    project: str | None = None,
-    profile: str | None = None,
-    compose_files: Sequence[Path] = (COMPOSE_FILE,),
-) -> DockerClient:
-    """Return a client for the current Docker context, optionally bound to a compose project.
-
-    Raises ToolError when there is no docker command: python-on-whales would otherwise fetch
-    one from the internet by itself.
-    """
-    if shutil.which("docker") is None:
-        raise ToolError("there is no docker command on PATH; run `nox -s engine`")
-    return DockerClient(
-        compose_files=list(compose_files),
-        compose_profiles=[profile] if profile else [],
-        compose_project_name=project,
-    )
-
-
-def engine_platform() -> str:
-    """Return the platform that the engine builds on and runs without emulation: linux/amd64, ...
-
-    Raises ToolError when no engine answers.
-    """
-    answer = run_docker(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"], timeout=30)
-    if answer.returncode != 0:
-        raise ToolError(f"no Docker Engine answers; run `nox -s engine` ({answer.stderr.strip()})")
-    return answer.stdout.strip()
+#: Seconds for what takes the engine moments, on a machine that is busy.
+_SECONDS = 120
 
 
 def run_docker(
     arguments: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
-    timeout: float,
+    timeout: float = _SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``docker ARGUMENTS`` and return its result, output captured, exit code unchecked.
 
-    For what python-on-whales lacks (timeouts, an environment of its own, captured stderr of
-    compose). ``environment`` replaces this process's own; ``timeout`` is in seconds. Raises
-    ToolError when the command is missing or takes longer than ``timeout``.
+    ``environment`` replaces this process's own; ``timeout`` is in seconds. Raises ToolError when
+    the command is missing or takes longer than ``timeout``.
     """
+    return _run(arguments, timeout, environment, stdout=subprocess.PIPE)
+
+
+def ask_docker(
+    arguments: Sequence[str],
+    *,
+    failed: str = "",
+    environment: Mapping[str, str] | None = None,
+    timeout: float = _SECONDS,
+) -> str:
+    """Run ``docker ARGUMENTS`` and return what it printed, without white space around it.
+
+    Raises ToolError, with ``failed`` and docker's own words, when it fails.
+    """
+    result = run_docker(arguments, environment=environment, timeout=timeout)
+    if result.returncode != 0:
+        raise docker_failure(result.stderr, failed or f"`docker {' '.join(arguments)}` failed")
+    return result.stdout.strip()
+
+
+def show_docker(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``docker ARGUMENTS`` as :func:`run_docker` does, but let its progress be seen.
+
+    Only stderr is captured: stdout goes where ours goes.
+    """
+    return _run(arguments, timeout, environment, stdout=None)
+
+
+def _run(
+    arguments: Sequence[str],
+    timeout: float | None,
+    environment: Mapping[str, str] | None,
+    *,
+    stdout: int | None,
+) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             ["docker", *arguments],
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             check=False,
@@ -74,16 +84,36 @@ def run_docker(
         ) from None
 
 
-def show_docker(arguments: Sequence[str], *, timeout: float) -> subprocess.CompletedProcess[str]:
-    """Run ``docker ARGUMENTS`` as :func:`run_docker` does, but let its progress be seen.
+def docker_failure(said: str, failed: str) -> ToolError:
+    """Return the error for what docker ``said`` on stderr when ``failed`` happened."""
+    text = said.strip()
+    if "permission denied" in text and "to connect to the docker" in text.lower():
+        return ToolError(
+            "you may not use the Docker Engine: run this as root, or join the group docker "
+            f"(`sudo usermod -aG docker $USER`, then log in again) ({text})"
+        )
+    if "Cannot connect to the Docker daemon" in text or "error during connect" in text:
+        if "DOCKER_HOST" in os.environ:
+            return ToolError(
+                f"no Docker Engine answers at DOCKER_HOST ({text}); correct that variable, or "
+                "unset it"
+            )
+        return ToolError(f"no Docker Engine answers; run `nox -s engine` ({text})")
+    separator = "\n" if "\n" in text else " "
+    return ToolError(f"{failed}:{separator}{text or 'no reason given'}")
 
-    Only stderr is captured: stdout goes where ours goes.
+
+def engine_platform() -> str:
+    """Return the platform that the engine builds on and runs without emulation: linux/amd64, ...
+
+    Raises ToolError when no engine answers.
     """
-    return subprocess.run(
-        ["docker", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=timeout,
-    )
+    answer = run_docker(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"], timeout=30)
+    if answer.returncode != 0:
+        raise ToolError(f"no Docker Engine answers; run `nox -s engine` ({answer.stderr.strip()})")
+    return answer.stdout.strip()
+
+
+def image_field(name: str, field: str) -> Any:
+    """Return a field of `docker image inspect`, such as ``.Id``, of a local image."""
+    return ask_docker(["image", "inspect", "--format", f"{{{{{field}}}}}", name])

@@ -10,3 +10,5 @@ MODELS_FILE = ROOT / "models" / "models.toml"
 COMPOSE_FILE = ROOT / "compose" / "compose.yaml"
 #: On top of the other: an NVIDIA GPU.
 CUDA_COMPOSE_FILE = ROOT / "compose" / "cuda.yaml"
+#: On top of all others: a stack of a test or a demo.
+TEMPORARY_COMPOSE_FILE = ROOT / "compose" / "temporary.yaml"

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.common.console import say
-from tools.common.errors import ToolError, run_verb
-from tools.engine.docker import run_docker
+from tools.common.errors import run_verb
+from tools.engine.docker import ask_docker
 from tools.engine.ensure import ensure_engine
 from tools.facts.images import load_images, local_name
 
@@ -53,14 +53,9 @@ def load(file: Path) -> str:
 
 def _ask(command: Sequence[str]) -> str:
     """Run docker and return what it said; raises ToolError with its words when it fails."""
-    result = run_docker(command, timeout=_TIMEOUT)
-    if result.returncode != 0:
-        words = " ".join(command)
-        raise ToolError(
-            f"docker {words}: {result.stderr.strip()}; `nox -s build` makes images, and "
-            "`nox -s archive -- save` their files"
-        )
-    return result.stdout.strip()
+    words = " ".join(command)
+    advice = "`nox -s build` makes images, and `nox -s archive -- save` their files"
+    return ask_docker(command, failed=f"docker {words} ({advice})", timeout=_TIMEOUT)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.common.console import say
 from tools.common.errors import ToolError, run_verb
-from tools.engine.docker import docker_client, engine_platform
+from tools.engine.docker import engine_platform, image_field
 from tools.engine.ensure import ensure_engine
 from tools.facts.images import (
     BaseOrigin,
@@ -57,7 +57,7 @@ def describe_base(base: Resolved[BaseOrigin, str]) -> Base:
     """Return what the labels say of a base: for a bootstrapped one, its digest in the engine."""
     if isinstance(base.origin, ImageOrigin):
         return Base(base.origin.reference, base.origin.digest, base.origin.name)
-    image_id = docker_client().image.inspect(base.value).id
+    image_id = image_field(base.value, ".Id")
     return Base(f"debian:{base.origin.suite} (bootstrapped)", image_id, base.origin.name)
 
 
@@ -126,7 +126,7 @@ def build_image(
             ),
             tag=name,
         )
-    size = docker_client().image.inspect(name).size
+    size = int(image_field(name, ".Size"))
     say(f"built {name}: {size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
     return name
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from python_on_whales.exceptions import DockerException
 
 from tools.common.console import say
 from tools.common.errors import SourceFault, ToolError
@@ -110,15 +107,3 @@ def _step_lines() -> Callable[[str], None]:
             last = time.monotonic()
 
     return each_line
-
-
-@contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Turn a failed build of ``name``, whose output was shown, into a ToolError."""
-    try:
-        yield
-    except DockerException as error:
-        raise ToolError(
-            f"the build of {name} failed (exit code {error.return_code}); "
-            "what went wrong is in the lines above"
-        ) from None

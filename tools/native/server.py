@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +19,13 @@ import httpx
 from tools.common.console import loud
 from tools.common.errors import ToolError
 from tools.common.processes import describe_end, tail
+from tools.common.waiting import wait_for
 from tools.facts.models import Model
 from tools.facts.paths import COMPOSE_FILE
 from tools.images.recipe import CONTEXT
-from tools.native.compose import Service, read_service
-from tools.serving.profile import BOOT_SECONDS, STOP_SECONDS, clean_environment, model_environment
+from tools.serving.compose_file import Service, read_service
+from tools.serving.health import BOOT_SECONDS
+from tools.serving.profile import STOP_SECONDS, clean_environment, model_environment
 
 #: Where compose mounts the folder of the model files.
 _MODELS = "/models/"
@@ -127,8 +128,10 @@ def native_booted(
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], log_file: Path) -> NativeServer:
-    deadline = time.monotonic() + BOOT_SECONDS
-    while True:
+    health = ""
+
+    def look() -> NativeServer | None:
+        nonlocal health
         # Asked first: what it printed before it ended is then all in the log.
         code = process.poll()
         said = _read_log(log_file)
@@ -140,12 +143,15 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], log_file: Path) -> Nat
         health = _health(address.group(1)) if address else "it did not say where it listens"
         if address and health == _HEALTHY:
             return NativeServer(address.group(1), process, log_file)
-        if time.monotonic() > deadline:
-            raise ToolError(
-                f"the server was not healthy within {BOOT_SECONDS} seconds:\n{tail(said)}\n"
-                f"last health check: {health}"
-            )
-        time.sleep(0.1)
+        return None
+
+    server = wait_for(look, BOOT_SECONDS, 0.1)
+    if server is None:
+        raise ToolError(
+            f"the server was not healthy within {BOOT_SECONDS} seconds:\n"
+            f"{tail(_read_log(log_file))}\nlast health check: {health}"
+        )
+    return server
 
 
 def _health(base_url: str) -> str:

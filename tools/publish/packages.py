@@ -9,8 +9,7 @@ from pathlib import Path
 
 from debian import deb822
 
-from tools.common.errors import ToolError
-from tools.engine.docker import run_docker
+from tools.engine.docker import ask_docker, run_docker
 
 #: Where dpkg keeps what is installed, and what the distribution says of itself
 #: (man dpkg(1), os-release(5)).
@@ -72,10 +71,8 @@ def installed_packages(image: str) -> Installed:
 
     Raises ToolError when the engine cannot read it, or it is no Debian or Ubuntu.
     """
-    made = run_docker(["create", "--network", "none", image], timeout=120)
-    if made.returncode != 0:
-        raise ToolError(f"cannot open {image}: {made.stderr.strip()}")
-    container = made.stdout.strip()
+    create = ["create", "--network", "none", image]
+    container = ask_docker(create, failed=f"cannot open {image}")
     try:
         distribution, release = parse_release(_copied(container, _RELEASE))
         return Installed(distribution, release, parse_status(_copied(container, _STATUS)))
@@ -86,7 +83,6 @@ def installed_packages(image: str) -> Installed:
 def _copied(container: str, path: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "file"
-        copied = run_docker(["cp", f"{container}:{path}", str(target)], timeout=120)
-        if copied.returncode != 0:
-            raise ToolError(f"no {path} in the image, so its packages are not known")
+        copy = ["cp", f"{container}:{path}", str(target)]
+        ask_docker(copy, failed=f"no {path} in the image, so its packages are not known")
         return target.read_text(encoding="utf-8")

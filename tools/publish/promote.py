@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tools.common.console import loud, say, table
 from tools.common.errors import ToolError
-from tools.engine.docker import run_docker, show_docker
+from tools.engine.docker import ask_docker, run_docker, show_docker
 from tools.facts.images import CudaOrigin, Images, SourceOrigin
 from tools.images.labels import (
     CUDA_ORIGIN_LABEL,
@@ -104,9 +104,7 @@ def push(built: Built, release: Release, images: Images, target: Registry) -> Pu
     """Push one platform's image under a name that no release has, and describe it."""
     candidate = f"{target.repository}:{built.candidate_tag}"
     say(f"pushing {built.platform} as {built.candidate_tag}")
-    tagged = run_docker(["image", "tag", built.id, candidate], timeout=60)
-    if tagged.returncode != 0:
-        raise ToolError(f"cannot tag {built.reference}: {tagged.stderr.strip()}")
+    ask_docker(["image", "tag", built.id, candidate], failed=f"cannot tag {built.reference}")
     try:
         sent = show_docker(["push", candidate], timeout=_PUSH_TIMEOUT)
     finally:
@@ -249,9 +247,7 @@ def verify(reference: str, built: Built, release: Release, suites: Sequence[str]
     """
     say(f"testing {built.platform}: {reference}")
     pull = ["pull", "--quiet", "--platform", built.platform, reference]
-    pulled = run_docker(pull, timeout=_PUSH_TIMEOUT)
-    if pulled.returncode != 0:
-        raise ToolError(f"{reference} does not come back: {pulled.stderr.strip()}")
+    ask_docker(pull, failed=f"{reference} does not come back", timeout=_PUSH_TIMEOUT)
     try:
         if built.platform in release.untested:
             loud(f"{built.platform} goes untested, as --allow-untested says; short tags stay put")

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.common.console import say
-from tools.common.errors import ToolError, run_verb
-from tools.engine.docker import docker_client, run_docker
+from tools.common.errors import run_verb
+from tools.engine.docker import image_field
 from tools.facts.images import load_images, local_name
 from tools.facts.models import Model, Models, load_models
-from tools.images.build_log import explained
+from tools.facts.paths import COMPOSE_FILE
 from tools.images.labels import MODEL_LABEL, OCI
+from tools.images.stage import build_folder
+from tools.serving.compose_file import Service, read_service
 from tools.serving.options import (
     add_image_arguments,
     add_model_argument,
@@ -29,37 +29,18 @@ from tools.serving.options import (
     choose_image,
     choose_weights,
 )
-from tools.serving.profile import clean_environment, model_environment
+from tools.serving.profile import model_environment
 
 SERVER = ["/app/llama-server"]
 
 
-@dataclass(frozen=True)
-class Service:
-    """What a compose profile makes of the image: its environment and further arguments."""
-
-    environment: Mapping[str, str]
-    arguments: tuple[str, ...]
-
-
-def read_service(model: Model, file: Path, *, synthetic: bool) -> Service:
+def model_service(model: Model, file: Path, *, synthetic: bool) -> Service:
     """Return what compose sets for ``model`` serving ``file``.
 
-    Nothing of a person's own settings is included, least of all their keys. Raises ToolError
-    when compose cannot say.
+    Nothing of a person's own settings is included, least of all their keys.
     """
     variables = model_environment(model, file, synthetic=synthetic)
-    client = docker_client(profile=model.name)
-    command = [*client.docker_compose_cmd[1:], "--env-file", os.devnull]
-    command += ["config", "--format", "json", model.name]
-    rendered = run_docker(command, environment={**clean_environment(), **variables}, timeout=60)
-    if rendered.returncode != 0:
-        raise ToolError(f"docker compose cannot read its file:\n{rendered.stderr.strip()}")
-    service = json.loads(rendered.stdout)["services"][model.name]
-    return Service(
-        {key: value for key, value in service["environment"].items() if value is not None},
-        tuple(service["command"] or ()),
-    )
+    return read_service(model.name, [COMPOSE_FILE], variables)
 
 
 def recipe(service: Service, file: Path) -> str:
@@ -76,7 +57,7 @@ def recipe(service: Service, file: Path) -> str:
             "FROM server",
             f"COPY --chmod=0444 {file.name} {service.environment['LLAMA_ARG_MODEL']}",
             *settings,
-            f"ENTRYPOINT {json.dumps([*SERVER, *service.arguments])}",
+            f"ENTRYPOINT {json.dumps([*SERVER, *service.command])}",
             "",
         ]
     )
@@ -119,21 +100,19 @@ def bake(
 
     Raises ToolError when it cannot be built.
     """
-    service = read_service(model, file, synthetic=synthetic)
+    service = model_service(model, file, synthetic=synthetic)
     say(f"putting {file.name} into {name}")
     with tempfile.TemporaryDirectory() as folder:
         dockerfile = Path(folder) / "Dockerfile"
         dockerfile.write_text(recipe(service, file), encoding="utf-8")
-        with explained(name):
-            docker_client().buildx.build(
-                file.parent,
-                file=dockerfile,
-                build_contexts={"server": f"docker-image://{server}"},
-                labels=model_labels(models, model, file, synthetic=synthetic),
-                tags=[name],
-                load=True,
-                provenance=False,
-            )
+        build_folder(
+            f"bake-{name.partition(':')[2]}",
+            file.parent,
+            {"server": f"docker-image://{server}"},
+            dockerfile=dockerfile,
+            image_labels=model_labels(models, model, file, synthetic=synthetic),
+            tag=name,
+        )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -151,7 +130,7 @@ def main(arguments: Sequence[str]) -> None:
     file, synthetic = weights.file, weights.synthetic
     name = options.tag or baked_name(model, synthetic=synthetic)
     bake(models, model, file, server, name, synthetic=synthetic)
-    size = docker_client().image.inspect(name).size
+    size = int(image_field(name, ".Size"))
     say(f"{name} is there ({size / 1e6:.0f} MB): docker run --rm -p 127.0.0.1:8080:8080 {name}")
     if not synthetic:
         say(

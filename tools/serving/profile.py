@@ -1,37 +1,34 @@
-"""Boot a compose profile, wait until it is healthy, and tidy up again."""
+"""Boot a compose profile, and tidy up again."""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
-from python_on_whales import Container, DockerClient
-from python_on_whales.exceptions import NoSuchContainer
-
 from tools.common.errors import ToolError
-from tools.engine.docker import docker_client, run_docker
+from tools.engine.compose import Compose
+from tools.engine.docker import docker_failure
 from tools.facts.models import Model
-from tools.facts.paths import COMPOSE_FILE
+from tools.facts.paths import COMPOSE_FILE, TEMPORARY_COMPOSE_FILE
+from tools.serving.health import CONTAINER_PORT, wait_until_healthy
+from tools.serving.leftovers import NOBODY, OWNER_VARIABLE, this_process
 
 #: What the projects of :func:`booted` begin with; compose.yaml's name, which `nox -s up` has.
 PROJECT = "jina-embeddings-v5"
-CONTAINER_PORT = 8080
 
-#: Seconds a boot may take: the largest model file read from a slow disk, with a wide margin.
-BOOT_SECONDS = 300
+#: Seconds that a server has to end by itself; compose's stop_grace_period.
+STOP_SECONDS = 30
 
 #: The variables that name published ports, each with compose's default and the verb that frees it.
 _PORTS = {
     "JINA_PORT": (str(CONTAINER_PORT), "nox -s down"),
-    "JINA_ES_PORT": ("9200", "nox -s elastic -- --down"),
-    "JINA_KIBANA_PORT": ("5601", "nox -s elastic -- --down"),
+    "JINA_ES_PORT": ("9200", "nox -s down"),
+    "JINA_KIBANA_PORT": ("5601", "nox -s down"),
 }
 
 #: The address that docker could not publish on, in the daemon's words: "Bind for 127.0.0.1:8080
@@ -67,24 +64,27 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(_OUR_VARIABLES)}
 
 
-def up(client: DockerClient, model: Model, environment: Mapping[str, str]) -> Running:
-    """Start ``model``'s service with exactly ``environment`` and wait until it is healthy.
+def temporary(compose: Compose, *, keep: bool = False) -> Compose:
+    """Return the project as tests and demos boot it: gone with the engine, found by `down`.
+
+    Its label says which process it belongs to; one to ``keep`` belongs to none.
+    """
+    owner = NOBODY if keep else this_process()
+    environment = os.environ if compose.environment is None else compose.environment
+    return replace(compose, environment={**environment, OWNER_VARIABLE: owner})
+
+
+def up(compose: Compose, model: Model) -> Running:
+    """Start the project with ``model``'s service and wait until that is healthy.
 
     Raises ToolError, with what compose or the server said, when it does not get there.
     """
-    # Not client.compose.up: that takes its variables from os.environ only.
-    started = run_docker(
-        [*client.docker_compose_cmd[1:], "up", "--detach", "--no-build", "--pull", "never"],
-        environment=environment,
-        timeout=120,
-    )
+    started = compose.run("up", "--detach", "--no-build", "--pull", "never")
     if started.returncode != 0:
-        raise up_failure(started.stderr, environment)
-    container = client.compose.ps([model.name], all=True)[0]
-    wait_until_healthy(client, container)
-    host, port = client.compose.port(model.name, CONTAINER_PORT)
-    address = "127.0.0.1" if host in (None, "", "0.0.0.0", "::") else host  # noqa: S104
-    return Running(f"http://{address}:{port}", container.id)
+        raise up_failure(started.stderr, compose.environment or os.environ)
+    container = compose.container(model.name)
+    wait_until_healthy(container)
+    return Running(f"http://{compose.address(model.name, CONTAINER_PORT)}", container)
 
 
 def up_failure(said: str, environment: Mapping[str, str]) -> ToolError:
@@ -93,8 +93,6 @@ def up_failure(said: str, environment: Mapping[str, str]) -> ToolError:
     ``environment`` is what compose was given.
     """
     text = said.strip()
-    if "Cannot connect to the Docker daemon" in text:
-        return ToolError(f"no Docker Engine answers; run `nox -s engine` ({text})")
     if "already allocated" in text or "address already in use" in text:
         return _port_is_taken(text, environment)
     if "could not select device driver" in text:
@@ -106,7 +104,7 @@ def up_failure(said: str, environment: Mapping[str, str]) -> ToolError:
         return ToolError(
             "the image is not there; `nox -s build` makes it, `nox -s build -- cuda` the GPU's"
         )
-    return ToolError(f"docker compose could not start the service:\n{text}")
+    return docker_failure(text, "docker compose could not start the service")
 
 
 def _port_is_taken(said: str, environment: Mapping[str, str]) -> ToolError:
@@ -119,61 +117,6 @@ def _port_is_taken(said: str, environment: Mapping[str, str]) -> ToolError:
                 f"choose another port with {variable}"
             )
     return ToolError(f"a port that is to be published is taken:\n{said}")
-
-
-def wait_until_healthy(client: DockerClient, container: Container) -> None:
-    """Return once ``container`` is healthy.
-
-    Raises ToolError at once when it has died, or after BOOT_SECONDS, with the end of its log,
-    the last health checks and a probe made from here.
-    """
-    deadline = time.monotonic() + BOOT_SECONDS
-    while True:
-        try:
-            container = client.container.inspect(container.id)
-        except NoSuchContainer:
-            raise ToolError(f"the container {container.id[:12]} is gone") from None
-        state = container.state
-        if state.health is not None and state.health.status == "healthy":
-            return
-        if state.status in ("exited", "dead", "restarting") or container.restart_count:
-            raise ToolError(
-                f"the server ended before it was healthy:\n{log_tail(client, container)}"
-            )
-        if time.monotonic() > deadline:
-            raise ToolError(
-                f"the server was not healthy within {BOOT_SECONDS} seconds:\n"
-                f"{log_tail(client, container)}\n{_health_log(container)}\n"
-                f"last probe from here: {_probe(container)}"
-            )
-        time.sleep(0.2)
-
-
-def log_tail(client: DockerClient, container: Container, lines: int = 25) -> str:
-    """Return the last lines that a container printed."""
-    return str(client.container.logs(container, tail=lines)).rstrip()
-
-
-def _health_log(container: Container) -> str:
-    health = container.state.health
-    entries = (health.log or []) if health is not None else []
-    return "\n".join(
-        f"health check: exit code {entry.exit_code}: {(entry.output or '').strip()}"
-        for entry in entries[-3:]
-    )
-
-
-def _probe(container: Container) -> str:
-    bindings = container.network_settings.ports or {}
-    published = bindings.get(f"{CONTAINER_PORT}/tcp")
-    if not published:
-        return "no port is published"
-    url = f"http://127.0.0.1:{published[0]['HostPort']}/health"
-    try:
-        answer = httpx.get(url, timeout=5)
-    except httpx.HTTPError as error:
-        return f"GET {url}: {error!r}"
-    return f"GET {url}: {answer.status_code} {answer.text[:200]}"
 
 
 @contextmanager
@@ -193,51 +136,44 @@ def booted(
     is removed at the end, whatever happened, unless ``keep``. Raises ToolError when it does not
     become healthy.
     """
-    project = f"{PROJECT}-{model.name}-{secrets.token_hex(4)}"
-    client = docker_client(
-        project=project, profile=model.name, compose_files=(COMPOSE_FILE, *overrides)
+    compose = temporary(
+        Compose(
+            files=(COMPOSE_FILE, *overrides, TEMPORARY_COMPOSE_FILE),
+            project=f"{PROJECT}-{model.name}-{secrets.token_hex(4)}",
+            profile=model.name,
+            environment={
+                **clean_environment(),
+                **model_environment(model, file, synthetic=synthetic),
+                "JINA_IMAGE": image,
+                "JINA_PORT": "",
+                **(variables or {}),
+            },
+        ),
+        keep=keep,
     )
-    environment = {
-        **clean_environment(),
-        **model_environment(model, file, synthetic=synthetic),
-        "JINA_IMAGE": image,
-        "JINA_PORT": "",
-        **(variables or {}),
-    }
+    with tidied(compose, keep=keep):
+        yield up(compose, model)
+
+
+@contextmanager
+def tidied(compose: Compose, *, keep: bool = False) -> Iterator[None]:
+    """Remove the project at the end, whatever happened, unless ``keep``."""
     try:
-        yield up(client, model, environment)
+        yield
     except BaseException:
         if not keep:
             # Why it failed matters more than that tidying up may fail for the same reason.
             with suppress(ToolError):
-                tidy_up(client)
+                _tidy_up(compose)
         raise
     if not keep:
-        tidy_up(client)
+        _tidy_up(compose)
 
 
-def tidy_up(client: DockerClient, environment: Mapping[str, str] | None = None) -> None:
-    """Remove the stack even where Ctrl-C comes in the middle of removing it."""
+def _tidy_up(compose: Compose) -> None:
+    """Remove the project even where Ctrl-C comes in the middle of removing it."""
     try:
-        down(client, environment)
+        compose.down()
     except KeyboardInterrupt:
-        down(client, environment)
+        compose.down()
         raise
-
-
-def down(client: DockerClient, environment: Mapping[str, str] | None = None) -> None:
-    """Remove the project's containers, network and volumes; does nothing when there are none.
-
-    ``environment`` replaces this process's own, for a compose file that demands variables.
-    """
-    removed = run_docker(
-        [*client.docker_compose_cmd[1:], "--profile", "*", "down", "--volumes", "--timeout", "10"],
-        environment=environment,
-        timeout=120,
-    )
-    if removed.returncode != 0:
-        raise ToolError(f"docker compose could not stop the service:\n{removed.stderr.strip()}")
-
-
-#: Seconds that a server has to end by itself; compose's stop_grace_period.
-STOP_SECONDS = 30

@@ -112,14 +112,15 @@ def test_images_have_nothing_of_what_ours_sets_for_speed(peer: ImagePeer) -> Non
 def test_a_container_that_cannot_be_started_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     run: list[tuple[str, ...]] = []
 
-    def docker(arguments: Sequence[str], timeout: float) -> CompletedProcess[str]:
+    def docker(arguments: Sequence[str], **_: Any) -> CompletedProcess[str]:
         run.append(tuple(arguments))
         code = 1 if arguments[0] == "start" else 0
         return CompletedProcess(["docker"], code, "an-id\n", "no bridge")
 
+    monkeypatch.setattr("tools.engine.docker.run_docker", docker)
     monkeypatch.setattr(images, "run_docker", docker)
     with (
-        pytest.raises(ToolError, match="`docker start` failed: no bridge"),
+        pytest.raises(ToolError, match="`docker start an-id` failed: no bridge"),
         images.booted_peer(IMAGE_PEERS[0], "an-image", MODELS["nano"], Path("/a/file.gguf")),
     ):
         pass

@@ -23,7 +23,7 @@ from tools.common.errors import ToolError
 from tools.facts.corpus import load_corpus
 from tools.facts.models import Model, load_models
 from tools.facts.paths import ROOT
-from tools.search.elasticsearch.__main__ import default_ways, main, run_way, show
+from tools.search.__main__ import main
 from tools.search.elasticsearch.assets import (
     ASSETS,
     FIRST_RELEASES,
@@ -34,7 +34,9 @@ from tools.search.elasticsearch.assets import (
 )
 from tools.search.elasticsearch.boot import COMPOSE_FILE, PROJECT
 from tools.search.elasticsearch.console_file import Request, parse
-from tools.search.elasticsearch.runner import Finding, connect, send, version
+from tools.search.elasticsearch.run import default_ways, run_way
+from tools.search.elasticsearch.runner import connect, send, version
+from tools.search.found import Finding, show
 
 MODELS, CORPUS = load_models(), load_corpus()
 NANO = MODELS.models["nano"]
@@ -57,7 +59,9 @@ def committed(model: Model, way: str) -> list[Request]:
 @pytest.mark.parametrize(("model", "way"), FILES)
 def test_a_console_file_is_what_the_templates_and_the_corpus_make(model: Model, way: str) -> None:
     written = asset(model, way).read_text()
-    assert written == render(MODELS, model, way, CORPUS), "run `nox -s elastic -- --write`"
+    assert written == render(MODELS, model, way, CORPUS), (
+        "run `nox -s search -- elasticsearch --write`"
+    )
 
 
 def test_there_is_no_other_console_file() -> None:
@@ -359,20 +363,20 @@ def test_a_wrong_document_is_shown_and_fails(capsys: pytest.CaptureFixture[str])
         recording_cluster(Library(wrong="ssh-timeout")) as cluster,
         pytest.raises(ToolError, match=r"6 of 6 searches .*'my app keeps getting killed'"),
     ):
-        main(["nano", "--way", "semantic-text", "--es-url", cluster.url])
+        main(["elasticsearch", "nano", "--way", "semantic-text", "--es-url", cluster.url])
     shown = capsys.readouterr().out
     assert "Elasticsearch 9.5.3" in shown
     assert shown.count("ssh-timeout") == shown.count("NO") == 6
 
 
 def test_a_search_that_finds_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    show({"classic": [Finding("index", "cats", "cat", None, None)]})
+    show([Finding("index", "cats", "cat", None, None)], "score")
     assert re.search(r"cats +nothing +- +NO", capsys.readouterr().out)
 
 
 def test_the_whole_verb_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     with recording_cluster(Library()) as cluster:
-        main(["small", "--es-url", cluster.url])
+        main(["elasticsearch", "small", "--es-url", cluster.url])
     shown = capsys.readouterr().out
     # Three ways of five searches, and one more in classic and in semantic-text.
     assert shown.count("yes") == 3 * 5 + 2
@@ -435,7 +439,7 @@ def test_a_file_and_the_documentation_say_what_it_needs(way: str) -> None:
 
 def test_a_way_that_is_asked_for_is_run_in_any_cluster() -> None:
     with recording_cluster(Library()) as cluster:
-        main(["nano", "--es-url", cluster.url, "--way", "custom"])
+        main(["elasticsearch", "nano", "--es-url", cluster.url, "--way", "custom"])
     assert any("custom" in sent.path for sent in cluster.sent)
 
 
@@ -452,7 +456,7 @@ def test_what_was_found_is_shown_before_an_error_ends_the_verb(
         recording_cluster(full) as cluster,
         pytest.raises(ToolError, match=r"semantic-text-nano.console:\d+: .* was answered 429"),
     ):
-        main(["nano", "--es-url", cluster.url])
+        main(["elasticsearch", "nano", "--es-url", cluster.url])
     shown = capsys.readouterr().out
     assert shown.count("yes") == 6
     assert "jina-example-nano-classic-32" in shown
@@ -470,13 +474,13 @@ def test_there_is_an_engine_before_anything_is_fetched(
         raise ToolError("as far as this test goes")
 
     monkeypatch.setattr(
-        "tools.search.elasticsearch.__main__.ensure_engine", lambda: done.append("engine")
+        "tools.search.elasticsearch.run.ensure_engine", lambda: done.append("engine")
     )
-    monkeypatch.setattr("tools.search.elasticsearch.__main__.pull", pull)
+    monkeypatch.setattr("tools.search.elasticsearch.run.pull", pull)
     if image:
         monkeypatch.setenv("JINA_IMAGE", image)
     with pytest.raises(ToolError, match="as far as"):
-        main(["--weights", "synthetic"])
+        main(["elasticsearch", "--weights", "synthetic"])
     assert done == ["engine", "pull"]
 
 
@@ -491,14 +495,24 @@ def test_the_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     """Where no log of commands shows it."""
     monkeypatch.setenv("ES_API_KEY", "c2VjcmV0")
     with recording_cluster(Library()) as cluster:
-        main(["--es-url", cluster.url, "--way", "classic"])
+        main(["elasticsearch", "--es-url", cluster.url, "--way", "classic"])
     assert authorizations(cluster) == {"ApiKey c2VjcmV0"}
 
 
 def test_a_key_that_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ES_API_KEY", "c2VjcmV0")
     with recording_cluster(Library()) as cluster:
-        main(["--es-url", cluster.url, "--way", "classic", "--api-key", "YW5vdGhlcg=="])
+        main(
+            [
+                "elasticsearch",
+                "--es-url",
+                cluster.url,
+                "--way",
+                "classic",
+                "--api-key",
+                "YW5vdGhlcg==",
+            ]
+        )
     assert authorizations(cluster) == {"ApiKey YW5vdGhlcg=="}
 
 
@@ -508,7 +522,7 @@ def test_a_password_in_the_address_is_sent_and_never_printed(
     monkeypatch.delenv("ES_API_KEY", raising=False)
     with recording_cluster(Library()) as cluster:
         address = cluster.url.replace("http://", "http://elastic:s3cret@")
-        main(["--es-url", address, "--way", "classic"])
+        main(["elasticsearch", "--es-url", address, "--way", "classic"])
     assert f"Elasticsearch 9.5.3 at {cluster.url}" in capsys.readouterr().out
     assert authorizations(cluster) == {"Basic ZWxhc3RpYzpzM2NyZXQ="}
 
@@ -544,7 +558,17 @@ def certificate(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
 
 def test_a_certificate_that_is_named_is_trusted(certificate: Path) -> None:
     with recording_cluster(Library(), certificate=certificate) as cluster:
-        main(["--es-url", cluster.url, "--way", "classic", "--ca-certs", str(certificate)])
+        main(
+            [
+                "elasticsearch",
+                "--es-url",
+                cluster.url,
+                "--way",
+                "classic",
+                "--ca-certs",
+                str(certificate),
+            ]
+        )
     assert len(cluster.sent) > 10
 
 
@@ -553,7 +577,7 @@ def test_a_certificate_of_an_unknown_authority_is_said(certificate: Path) -> Non
         recording_cluster(Library(), certificate=certificate) as cluster,
         pytest.raises(ToolError, match=r"is not trusted: .*--ca-certs FILE") as raised,
     ):
-        main(["--es-url", cluster.url])
+        main(["elasticsearch", "--es-url", cluster.url])
     assert "no Elasticsearch answers" not in str(raised.value)
 
 
@@ -562,7 +586,7 @@ def test_a_server_without_tls_is_said() -> None:
         recording_cluster(Library()) as cluster,
         pytest.raises(ToolError, match=r"does not speak TLS; is it http://"),
     ):
-        main(["--es-url", cluster.url.replace("http:", "https:")])
+        main(["elasticsearch", "--es-url", cluster.url.replace("http:", "https:")])
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -571,7 +595,7 @@ def test_a_file_without_certificates_is_named(tmp_path: Path, content: str | Non
     if content:
         file.write_text(content)
     with pytest.raises(ToolError, match=r"ca\.crt holds no certificates"):
-        main(["--es-url", "https://127.0.0.1:9", "--ca-certs", str(file)])
+        main(["elasticsearch", "--es-url", "https://127.0.0.1:9", "--ca-certs", str(file)])
 
 
 # What goes wrong.
@@ -753,9 +777,10 @@ def test_what_is_no_address_is_named() -> None:
         ["--ca-certs", "x.crt"],
         ["--server-url", "http://x"],
         ["--es-url", "http://x", "--kibana"],
+        ["--es-url", "http://x", "--keep"],
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main(["elasticsearch", *arguments])
     assert ended.value.code == 2

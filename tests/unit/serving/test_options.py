@@ -16,13 +16,16 @@ from tools.facts.images import Image
 from tools.facts.models import load_models
 from tools.native import __main__ as native
 from tools.native.build import Build
-from tools.search.elasticsearch import __main__ as elasticsearch
-from tools.search.postgresql import __main__ as postgresql
+from tools.search.__main__ import main as search
+from tools.search.elasticsearch import run as elasticsearch
+from tools.search.postgresql import run as postgresql
 from tools.serving import bake, demo, options, profile, quality, up
 
 MODELS = load_models()
 NANO = MODELS.models["nano"]
 REAL_NAME = NANO.files[MODELS.default_quantisation].name
+
+DSN = "postgresql://nobody@127.0.0.1/x"
 
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "demo": demo.main,
@@ -30,8 +33,8 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "bake": lambda more: bake.main(["nano", *more]),
     "quality": lambda more: quality.main(["nano", *more]),
     "native": lambda more: native.main(["serve", "nano", *more]),
-    "elasticsearch": elasticsearch.main,
-    "postgresql": lambda more: postgresql.main(["--dsn", "postgresql://nobody@127.0.0.1/x", *more]),
+    "elasticsearch": lambda more: search(["elasticsearch", *more]),
+    "postgresql": lambda more: search(["postgresql", "--dsn", DSN, *more]),
 }
 
 
@@ -90,7 +93,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     )
     monkeypatch.setattr(elasticsearch, "ensure_engine", lambda: None)
     monkeypatch.setattr(elasticsearch, "pull", lambda _: None)
-    monkeypatch.setattr(elasticsearch, "boot", machine.serve)
+    monkeypatch.setattr(
+        elasticsearch,
+        "booted_stack",
+        lambda model, weights, image, **_: machine.serve(
+            model, weights.file, synthetic=weights.synthetic, image=image
+        ),
+    )
     monkeypatch.setattr(postgresql, "connected", _connected)
     monkeypatch.setattr(native, "find_build", lambda _: Build(tmp_path, {}))
     monkeypatch.setattr(

@@ -31,9 +31,9 @@ TAKEN = [
     [
         ("8080", {}, "JINA_PORT", "nox -s down"),
         ("8090", {"JINA_PORT": "8090"}, "JINA_PORT", "nox -s down"),
-        ("9200", {"JINA_PORT": ""}, "JINA_ES_PORT", "nox -s elastic -- --down"),
-        ("9300", {"JINA_ES_PORT": "9300"}, "JINA_ES_PORT", "nox -s elastic -- --down"),
-        ("5601", {"JINA_PORT": ""}, "JINA_KIBANA_PORT", "nox -s elastic -- --down"),
+        ("9200", {"JINA_PORT": ""}, "JINA_ES_PORT", "nox -s down"),
+        ("9300", {"JINA_ES_PORT": "9300"}, "JINA_ES_PORT", "nox -s down"),
+        ("5601", {"JINA_PORT": ""}, "JINA_KIBANA_PORT", "nox -s down"),
     ],
 )
 def test_a_port_that_is_taken_is_named_with_its_variable(
@@ -71,7 +71,7 @@ def test_a_host_without_the_container_toolkit_is_said() -> None:
     [
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "`nox -s engine`"),
         ("No such image: jina-embeddings-v5:cpu", "`nox -s build` makes it"),
-        ("no configuration file provided", "could not start the service:\nno configuration file"),
+        ("no configuration file provided", "could not start the service: no configuration file"),
     ],
 )
 def test_other_failures_say_what_to_do(said: str, meant: str) -> None:

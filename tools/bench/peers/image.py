@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from tools.bench.peers.servers import compressed_bytes
-from tools.engine.docker import docker_client
+from tools.engine.docker import ask_docker
 from tools.images.labels import LABEL_PREFIX
 
 
@@ -23,13 +24,13 @@ class ImageFacts:
 
 def describe_image(name: str) -> ImageFacts:
     """Return what an image is made of and how large it is; takes seconds, for compressing it."""
-    found = docker_client().image.inspect(name)
-    labels = found.config.labels or {}
+    found = json.loads(ask_docker(["image", "inspect", name]))[0]
+    labels = found["Config"].get("Labels") or {}
     return ImageFacts(
         name=name,
-        id=found.id,
+        id=found["Id"],
         llama_cpp=labels.get(f"{LABEL_PREFIX}.llama-cpp.commit", "unknown"),
         origin=labels.get(f"{LABEL_PREFIX}.llama-cpp.origin", "unknown"),
-        bytes=found.size,
+        bytes=found["Size"],
         compressed_bytes=compressed_bytes(name),
     )

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from subprocess import PIPE, Popen
 from typing import Protocol
 
-from python_on_whales.exceptions import DockerException
-
 from tools.common.errors import ToolError
-from tools.engine.docker import docker_client, run_docker
-from tools.serving.profile import BOOT_SECONDS, CONTAINER_PORT, Running, log_tail
+from tools.common.waiting import wait_for
+from tools.engine.docker import ask_docker, run_docker
+from tools.serving.health import BOOT_SECONDS, CONTAINER_PORT, inspect, log_tail
+from tools.serving.profile import Running
 
-_PROBE_PAUSE = 0.01
+#: Seconds between two looks at a server whose start is measured.
+PROBE_PAUSE = 0.01
 #: The exit code of a container whose process was ended by SIGKILL.
 _KILLED = 137
 
@@ -63,47 +64,42 @@ class Container:
     def send_signal(self, name: str) -> None:
         """`docker pause` would do, but cgroup v1 refuses it under load."""
         container = self.running.container_id
-        try:
-            docker_client().container.kill(container, signal=name)
-        except DockerException as error:
-            said = (error.stderr or "").strip()
+        sent = run_docker(["kill", "--signal", name, container])
+        if sent.returncode != 0:
             raise ToolError(
-                f"container {container[:12]} cannot be signalled: {said}; {self.last_words()}"
-            ) from None
+                f"container {container[:12]} cannot be signalled: {sent.stderr.strip()}; "
+                f"{self.last_words()}"
+            )
 
     def peak_bytes(self) -> int:
-        return read_peak(_docker("exec", self.running.container_id, "cat", "/proc/1/status"))
+        return read_peak(ask_docker(["exec", self.running.container_id, "cat", "/proc/1/status"]))
 
     def restart_seconds(self) -> float:
-        _docker("stop", self.running.container_id)
+        ask_docker(["stop", self.running.container_id])
         began = time.perf_counter()
-        _docker("start", self.running.container_id)
+        ask_docker(["start", self.running.container_id])
         # A port that the engine chose is chosen anew.
-        published = _docker("port", self.running.container_id, f"{CONTAINER_PORT}/tcp")
+        published = ask_docker(["port", self.running.container_id, f"{CONTAINER_PORT}/tcp"])
         url = f"http://{published.splitlines()[0]}/health"
-        while not is_healthy(url):
-            if time.perf_counter() - began > BOOT_SECONDS:
-                raise ToolError(f"a restarted server was not healthy within {BOOT_SECONDS} seconds")
-            time.sleep(_PROBE_PAUSE)
+        if wait_for(lambda: is_healthy(url) or None, BOOT_SECONDS, PROBE_PAUSE) is None:
+            raise ToolError(f"a restarted server was not healthy within {BOOT_SECONDS} seconds")
         return time.perf_counter() - began
 
     def last_words(self) -> str:
-        client = docker_client()
         try:
-            container = client.container.inspect(self.running.container_id)
-            log = log_tail(client, container)
-        except DockerException as error:
-            return f"nothing is known of its container: {(error.stderr or '').strip()}"
-        state = container.state
-        if state.running:
+            state = inspect(self.running.container_id)["State"]
+        except ToolError as error:
+            return f"nothing is known of its container: {error}"
+        log = log_tail(self.running.container_id)
+        if state["Running"]:
             return f"its container is running, and said at last:\n{log}"
-        if state.oom_killed:
+        if state["OOMKilled"]:
             why = ", for it used too much memory"
-        elif state.exit_code == _KILLED:
+        elif state["ExitCode"] == _KILLED:
             why = " (killed, as the kernel does where the machine's memory is used up)"
         else:
             why = ""
-        return f"its container ended with {state.exit_code}{why}, and said at last:\n{log}"
+        return f"its container ended with {state['ExitCode']}{why}, and said at last:\n{log}"
 
 
 @contextmanager
@@ -163,10 +159,3 @@ def compressed_bytes(image: str) -> int:
     if save.returncode != 0:
         raise ToolError(f"`docker save {image}` failed (exit code {save.returncode})")
     return total + len(gzip.flush())
-
-
-def _docker(*arguments: str) -> str:
-    result = run_docker(arguments, timeout=120)
-    if result.returncode != 0:
-        raise ToolError(f"`docker {' '.join(arguments)}` failed: {result.stderr.strip()}")
-    return result.stdout

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-from python_on_whales import DockerClient
 
 from tools.common.console import say
 from tools.common.errors import ToolError
-from tools.engine.docker import docker_client, run_docker
+from tools.engine.compose import Compose
+from tools.engine.docker import show_docker
 from tools.facts.models import Model
-from tools.facts.paths import ROOT
-from tools.serving.profile import down, model_environment, up, up_failure, wait_until_healthy
+from tools.facts.paths import ROOT, TEMPORARY_COMPOSE_FILE
+from tools.serving.health import wait_until_healthy
+from tools.serving.options import Weights
+from tools.serving.profile import model_environment, temporary, tidied, up, up_failure
 
 COMPOSE_FILE = ROOT / "compose" / "elasticsearch" / "compose.yaml"
 
-#: A project of its own, so that the server of `nox -s up` is left alone (compose.yaml's name).
+#: What its projects begin with (compose.yaml's name).
 PROJECT = "jina-embeddings-v5-elastic"
 
 ELASTICSEARCH, KIBANA = "elasticsearch", "kibana"
@@ -27,17 +28,21 @@ _PORTS = {ELASTICSEARCH: 9200, KIBANA: 5601}
 
 
 @dataclass(frozen=True)
-class Booted:
+class Stack:
     """Where Elasticsearch answers, and Kibana where it was asked for."""
 
     es_url: str
     kibana_url: str | None
 
 
-def client_of(model: Model | None = None) -> DockerClient:
-    """Return a client of the stack, with the profile of a model."""
-    return docker_client(
-        project=PROJECT, profile=model.name if model else None, compose_files=[COMPOSE_FILE]
+def stack_of(model: Model, environment: Mapping[str, str] | None = None) -> Compose:
+    """Return the stack with a model, under a project name of its own."""
+    temporary_file = COMPOSE_FILE.with_name(TEMPORARY_COMPOSE_FILE.name)
+    return Compose(
+        files=(COMPOSE_FILE, TEMPORARY_COMPOSE_FILE, temporary_file),
+        project=f"{PROJECT}-{model.name}-{secrets.token_hex(4)}",
+        profile=model.name,
+        environment=environment,
     )
 
 
@@ -46,48 +51,43 @@ def pull(services: Sequence[str]) -> None:
 
     Raises ToolError when the registry cannot be reached.
     """
-    command = ["docker", *client_of().docker_compose_cmd[1:]]
-    result = subprocess.run(
-        [*command, "--profile", KIBANA, "pull", "--policy", "missing", *services], check=False
-    )
+    compose = Compose(files=(COMPOSE_FILE,), profile=KIBANA)
+    result = show_docker(compose.command("pull", "--policy", "missing", *services))
     if result.returncode != 0:
         raise ToolError(
             "the image of Elasticsearch cannot be fetched from docker.elastic.co; where that "
-            "registry is out of reach, give the address of a cluster with --es-url"
+            "registry is out of reach, give the address of a cluster with --es-url\n"
+            f"{result.stderr.strip()}"
         )
 
 
-def boot(model: Model, file: Path, image: str, *, synthetic: bool, kibana: bool) -> Booted:
-    """Start the stack, or bring a running one up to date, and wait until it is healthy.
+@contextmanager
+def booted_stack(
+    model: Model, weights: Weights, image: str, *, kibana: bool, keep: bool
+) -> Iterator[Stack]:
+    """Boot the stack, yield it healthy, and remove it at the end unless ``keep``.
 
-    Raises ToolError, with the end of a log, when a service does not become healthy. What runs
-    is then left for a look at it; ``remove`` takes it away.
+    Raises ToolError, with the end of a log, when a service does not become healthy.
     """
-    client = client_of(model)
     environment = {
         **os.environ,
-        **model_environment(model, file, synthetic=synthetic),
+        **model_environment(model, weights.file, synthetic=weights.synthetic),
         "JINA_IMAGE": image,
         "JINA_PORT": "",
     }
-    say(f"starting Elasticsearch and {model.name} ({file.name})")
-    up(client, model, environment)
-    wait_until_healthy(client, client.compose.ps([ELASTICSEARCH], all=True)[0])
-    if kibana:
-        command = [*client.docker_compose_cmd[1:], "up", "--detach", "--pull", "never", KIBANA]
-        started = run_docker(command, environment=environment, timeout=120)
-        if started.returncode != 0:
-            raise up_failure(started.stderr, environment)
-        say("starting Kibana, which takes a minute")
-        wait_until_healthy(client, client.compose.ps([KIBANA], all=True)[0])
-    return Booted(_url(client, ELASTICSEARCH), _url(client, KIBANA) if kibana else None)
+    compose = temporary(stack_of(model, environment), keep=keep)
+    with tidied(compose, keep=keep):
+        say(f"starting Elasticsearch and {model.name} ({weights.file.name})")
+        up(compose, model)
+        wait_until_healthy(compose.container(ELASTICSEARCH))
+        if kibana:
+            started = compose.run("up", "--detach", "--pull", "never", KIBANA)
+            if started.returncode != 0:
+                raise up_failure(started.stderr, environment)
+            say("starting Kibana, which takes a minute")
+            wait_until_healthy(compose.container(KIBANA))
+        yield Stack(_url(compose, ELASTICSEARCH), _url(compose, KIBANA) if kibana else None)
 
 
-def _url(client: DockerClient, service: str) -> str:
-    _, port = client.compose.port(service, _PORTS[service])
-    return f"http://127.0.0.1:{port}"
-
-
-def remove() -> None:
-    """Remove the stack and what is in it; does nothing when there is none."""
-    down(client_of())
+def _url(compose: Compose, service: str) -> str:
+    return f"http://{compose.address(service, _PORTS[service])}"

@@ -6,7 +6,6 @@ import copy
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +24,10 @@ from tools.common.errors import ToolError
 from tools.engine.probe import parse_version
 from tools.search.elasticsearch.console_file import Request
 from tools.search.elasticsearch.reasons import explain
+from tools.search.found import Finding
 
 #: Seconds for one request: Elasticsearch itself tries an endpoint that it cannot reach for 30.
 _REQUEST_SECONDS = 120
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a search found first, and what it must find."""
-
-    index: str
-    search: str
-    wanted: str
-    found: str | None
-    score: float | None
-
-    @property
-    def right(self) -> bool:
-        return self.found == self.wanted
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from tools.common.errors import ToolError
 from tools.facts.corpus import Corpus
-from tools.search.found import Hit
+from tools.search.found import Finding
 from tools.serving.client import EmbeddingServer
 
 #: All that is ours in a person's database; dropping it removes every trace.
@@ -172,7 +172,7 @@ def search(
     width: Width,
     *,
     lexical: bool,
-) -> list[Hit]:
+) -> list[Finding]:
     """Run the searches through the index of one width.
 
     ``lexical`` takes the wordings that share a document's words, which is all that synthetic
@@ -184,7 +184,7 @@ def search(
         sql.Identifier(width.column), TABLE
     )
     explain = sql.SQL("EXPLAIN (FORMAT JSON) {}").format(nearest)
-    hits = []
+    findings = []
     with connection.transaction():
         # Ten rows are read faster than any index, and the planner knows it.
         connection.execute("SET LOCAL enable_seqscan = off")
@@ -196,8 +196,8 @@ def search(
                     f"`DROP SCHEMA {SCHEMA} CASCADE` and another run make it anew"
                 )
             [(found, distance)] = connection.execute(nearest, (vector,)).fetchall()
-            hits.append(Hit(text, found, distance, found == expected.finds))
-    return hits
+            findings.append(Finding(width.index, text, expected.finds, found, distance))
+    return findings
 
 
 def indexes_used(plan: dict[str, Any]) -> set[str]:

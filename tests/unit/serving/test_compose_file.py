@@ -6,7 +6,7 @@ import pytest
 
 from tools.common.errors import ToolError
 from tools.facts.paths import COMPOSE_FILE, ROOT
-from tools.native.compose import Service, interpolate, read_service
+from tools.serving.compose_file import Service, interpolate, read_service
 
 BASE = """
 x-environment: &environment
