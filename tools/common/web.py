@@ -151,4 +151,7 @@ def host_of(url: str) -> str:
 
 def shown(url: str) -> str:
     """Return a URL as it may be printed: without the credentials or signature it may carry."""
-    return str(httpx.URL(url).copy_with(userinfo=b"", query=None))
+    try:
+        return str(httpx.URL(url).copy_with(userinfo=b"", query=None))
+    except httpx.InvalidURL:
+        return url.rpartition("@")[2].partition("?")[0]

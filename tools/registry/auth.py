@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from tools.common.errors import ToolError
+from tools.common.files import expanded
 
 #: Seconds; a helper may have to unlock a keyring.
 _HELPER_TIMEOUT = 60
@@ -31,7 +32,7 @@ def stored_credentials(host: str) -> Credentials | None:
 
     Raises ToolError when docker's configuration or its credential helper cannot be read.
     """
-    file = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    file = expanded(os.environ.get("DOCKER_CONFIG") or "~/.docker") / "config.json"
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
