@@ -28,7 +28,7 @@ from tests.support.requirements import need
 from tests.support.server import Server
 from tests.support.sockets import RawConnection
 from tests.support.vectors import cosine
-from tools.console import say
+from tools.common.console import say
 
 SECONDS = 300
 THREADS = 4

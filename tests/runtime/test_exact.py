@@ -20,10 +20,11 @@ from tests.contract.checks.inputs import token_array
 from tests.support.client import Client
 from tests.support.containers import is_cuda
 from tests.support.requirements import need
-from tools.catalog import Model, load_models
-from tools.fetch import models_dir
-from tools.stack import booted
-from tools.synthetic import Quantisation, ensure_synthetic
+from tools.facts.models import Model, load_models
+from tools.serving.profile import booted
+from tools.weights.hub import models_dir
+from tools.weights.recipe import Quantisation
+from tools.weights.synthetic import ensure_synthetic
 
 #: Where kernels and tiles begin and end: one row, vectors of 4, 8 and 16, tiles of 64, and the
 #: micro-batch of 512, of which small's inputs fill several.

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.boots import MODELS, each_model, tiny, variables
 from tests.support.containers import started, wait_for_health, with_model
-from tools.docker_client import run_docker
+from tools.engine.docker import run_docker
 
 #: Options of docker run, and arguments of the server.
 PLACES = {

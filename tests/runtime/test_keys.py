@@ -12,7 +12,7 @@ from tests.support.boots import MODELS as BY_NAME
 from tests.support.boots import Case, Served, each_case, each_model, plain, served, tiny
 from tests.support.containers import with_model
 from tests.support.server import Server
-from tools.catalog import Model
+from tools.facts.models import Model
 
 KEY = "the-first-key"
 #: Those in which a key matters.

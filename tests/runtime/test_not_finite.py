@@ -12,7 +12,7 @@ from tests.support.broken_weights import with_weight
 from tests.support.client import describe
 from tests.support.containers import inspect, logs, with_model
 from tests.support.crowds import get, post
-from tools.docker_client import run_docker
+from tools.engine.docker import run_docker
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=["nan", "infinity"])

@@ -9,7 +9,7 @@ import pytest
 from tests.contract.checks.inputs import token_array
 from tests.support.boots import MODELS, Case, each_case, each_model, plain, served, tiny, variables
 from tests.support.containers import with_model
-from tools.docker_client import run_docker
+from tools.engine.docker import run_docker
 
 #: Every variable of compose, of README and of the image that a blank may stand for, but for those
 #: that say where the server listens and which model it serves.

@@ -20,9 +20,9 @@ from tests.support.containers import docker, inspect, wait_for_health
 from tests.support.soak.chart import draw
 from tests.support.soak.clients import LOST, Soak
 from tests.support.soak.noted import Noted, growth, look, write
-from tools.catalog import Model
-from tools.console import say
-from tools.stack import Running, booted
+from tools.common.console import say
+from tools.facts.models import Model
+from tools.serving.profile import Running, booted
 
 CLIENTS = 16
 #: The share of the time in which the server is left alone; then it is restarted under load.

@@ -21,10 +21,11 @@ from tests.support.containers import (
     wait_for_health,
     with_model,
 )
-from tools.catalog import Model, load_models
-from tools.fetch import models_dir
-from tools.stack import booted
-from tools.synthetic import Size, ensure_synthetic
+from tools.facts.models import Model, load_models
+from tools.serving.profile import booted
+from tools.weights.hub import models_dir
+from tools.weights.recipe import Size
+from tools.weights.synthetic import ensure_synthetic
 
 Way = Literal["compose", "plain"]
 WAYS: tuple[Way, ...] = ("compose", "plain")

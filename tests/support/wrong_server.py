@@ -29,7 +29,7 @@ from tests.support.refusals import RefusalError, bad_request
 from tests.support.server import Server
 from tests.support.toy_front import Front, refusal_of_model
 from tests.support.toy_metrics import ToyMetrics
-from tools.catalog import Model, load_models
+from tools.facts.models import Model, load_models
 
 Vector = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.test_workflows import help_of
 from tests.unit.test_workflows import verbs as sessions
-from tools.catalog import ROOT
+from tools.facts.paths import ROOT
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Everything else that may name a verb: messages, comments, workflows, the CI script.
@@ -22,7 +22,7 @@ SPEAKING = [
 ]
 
 #: Verbs whose first word has a command line of its own.
-SUBCOMMANDS = {"native": {"build", "serve", "archive", "report"}, "archive": {"save", "load"}}
+SUBCOMMANDS = {"native": {"build", "serve", "archive"}, "archive": {"save", "load"}}
 
 
 def verbs() -> frozenset[str]:

@@ -16,9 +16,11 @@ import pytest
 import yaml
 
 import noxfile
-from tools.catalog import ROOT, load_images, load_models
-from tools.errors import ToolError
-from tools.matrix import RUNNERS, build, elasticsearch, gpu, main, release, verify
+from tools.common.errors import ToolError
+from tools.facts.images import load_images
+from tools.facts.matrix import RUNNERS, build, elasticsearch, gpu, main, release, verify
+from tools.facts.models import load_models
+from tools.facts.paths import ROOT
 
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")
@@ -27,7 +29,7 @@ WORKFLOWS = {
 #: installation; and what there is to do on GitHub and with git in the job that opens the pull
 #: request.
 ALSO_CALLED = {
-    "python": {"-m tools.matrix", "-m pip install nox"},
+    "python": {"-m tools.facts.matrix", "-m pip install nox"},
     "gh": {"auth setup-git", "pr create", "pr edit", "workflow run"},
     "git": {"diff --quiet", "config user", "switch --create", "commit --all", "push --force"},
     "mkdir": {"-p reports"},
@@ -264,7 +266,7 @@ def test_the_matrix_has_every_image_platform_and_model_once() -> None:
 def test_a_platform_without_a_runner_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tools.matrix.RUNNERS", {})
+    monkeypatch.setattr("tools.facts.matrix.RUNNERS", {})
     with pytest.raises(ToolError, match=r"images\.cpu\.platforms: no runner .* linux/amd64"):
         build(load_images())
 
@@ -284,7 +286,7 @@ def test_the_plan_is_what_the_workflow_reads(capsys: pytest.CaptureFixture[str])
 
 def test_the_plan_needs_nothing_but_python() -> None:
     """The plan job installs nothing."""
-    command = [sys.executable, "-S", "-m", "tools.matrix", "build"]
+    command = [sys.executable, "-S", "-m", "tools.facts.matrix", "build"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert '"platform": "linux/amd64"' in answer.stdout

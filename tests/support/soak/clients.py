@@ -21,7 +21,7 @@ from tests.support.crowds import PATIENCE_SECONDS
 from tests.support.sockets import RawConnection
 from tests.support.vectors import cosine
 from tests.support.work import texts
-from tools.catalog import Model
+from tools.facts.models import Model
 
 #: A text whose vector is known from the start: it must never become another.
 KNOWN = "a text whose vector is known"
