@@ -74,7 +74,7 @@ def _parser(images: Images) -> argparse.ArgumentParser:
     serve.add_argument("--synthetic", action="store_true", help="on synthetic weights")
     archive = verbs.add_parser("archive", help="write the source for a machine without a network")
     archive.add_argument("file", nargs="?", type=Path, default=DEFAULT_ARCHIVE)
-    verbs.add_parser("report", help="measure the cuda build on this machine's GPU, for docs/gpu.md")
+    verbs.add_parser("report", help="measure the cuda build on this GPU, for docs/serve/gpu.md")
     for each in (build, archive):
         add_origin_argument(each)
     return parser

@@ -477,9 +477,9 @@ def test_what_synthetic_weights_are_spared_are_checks_of_the_real_ones() -> None
     assert "-Q8_0-prefixes_help]" in ran.stdout
 
 
-def test_the_readme_says_what_only_github_can_do() -> None:
-    text = (ROOT / "README.md").read_text()
-    section = text.partition("## CI and releases")[2].partition("\n## ")[0]
+def test_the_docs_say_what_only_github_can_do() -> None:
+    text = (ROOT / "docs" / "publish" / "ci.md").read_text()
+    section = text.partition("## What only GitHub can show")[2].partition("\n## ")[0]
     listed = re.findall(r"^- `([^`]+)`: ((?:.+\n)(?:  .+\n)*)", section, re.MULTILINE)
     said = {key: " ".join(words.split()).rstrip(";.") for key, words in listed}
     assert said == only_github()

@@ -30,7 +30,7 @@ from tools.synthetic import QUANTISATIONS
 from tools.tags import local_name
 
 OUTPUT = ROOT / "reports" / "benchmark.json"
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "measured" / "benchmarks.md"
 
 #: More than that taken by anything else, and the numbers are not worth keeping.
 QUIET = 0.1
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
         type=Path,
         const=PAGE,
         metavar="FILE",
-        help="write the tables and pictures to this page (docs/benchmarks.md)",
+        help="write the tables and pictures to this page (docs/measured/benchmarks.md)",
     )
     options = parser.parse_args(arguments)
     # Read and looked at before hours of measuring, not after them.
