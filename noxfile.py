@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,20 +17,52 @@ nox.options.default_venv_backend = "none"
 PROJECT = Path(__file__).parent / "pyproject.toml"
 ENVIRONMENT = Path(__file__).parent / ".nox" / "environment"
 WORKFLOWS = Path(__file__).parent / ".github" / "workflows"
+#: A file for each set of packages that is installed together, with the hash of every file that a
+#: package index may give: `nox -s pins -- packages`.
+LOCKS = Path(__file__).parent / "locks"
+#: The lock of what all verbs share: the project's own packages and those of the group `dev`.
+SHARED = "environment"
 #: In the environment: what it was made of.
-STAMP = "pyproject.sha256"
+STAMP = "made-of.sha256"
+#: Set, to install what pyproject.toml allows, where an index has other files or fewer versions.
+UNLOCKED = "JINA_UNLOCKED"
 
 
 def stamp() -> str:
     """Return what an environment made now, by this Python, would be made of."""
-    return hashlib.sha256(PROJECT.read_bytes() + sys.version.encode()).hexdigest()
+    made_of = [PROJECT.read_bytes(), sys.version.encode()]
+    made_of.append(b"" if os.environ.get(UNLOCKED) else lock_of(SHARED).read_bytes())
+    return hashlib.sha256(b"".join(made_of)).hexdigest()
+
+
+def lock_of(packages: str) -> Path:
+    """Return the lock file of a dependency group, or of what all verbs share."""
+    return LOCKS / f"{packages}.txt"
+
+
+def pip_install(session: nox.Session, interpreter: Path | str, packages: str) -> None:
+    """Install a dependency group, or what all verbs share, in its locked versions."""
+    what = ["--require-hashes", "--requirement", str(lock_of(packages))]
+    if os.environ.get(UNLOCKED):
+        facts = nox.project.load_toml(PROJECT)
+        own = facts["project"]["dependencies"] if packages == SHARED else []
+        group = "dev" if packages == SHARED else packages
+        what = [*own, *nox.project.dependency_groups(facts, group)]
+    pip = (str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q")
+    try:
+        session.run(*pip, *what)
+    except nox.command.CommandFailed:
+        session.error(
+            f"pip could not install what {lock_of(packages)} lists. Where your package index has "
+            f"fewer versions or files of its own, {UNLOCKED}=1 installs what pyproject.toml allows."
+        )
 
 
 def python(session: nox.Session) -> str:
     """Return the interpreter of the one environment that all verbs share.
 
-    It is made when pyproject.toml changed; an environment for each verb would install the
-    same packages ten times.
+    It is made when pyproject.toml or the lock changed; an environment for each verb would
+    install the same packages ten times.
     """
     windows = sys.platform == "win32"
     interpreter = ENVIRONMENT / ("Scripts/python.exe" if windows else "bin/python")
@@ -38,23 +71,29 @@ def python(session: nox.Session) -> str:
         session.log("installing the project's packages into .nox/environment")
         # virtualenv comes with nox; Debian's own venv module lacks pip.
         session.run(sys.executable, "-m", "virtualenv", "-q", "--clear", str(ENVIRONMENT))
-        pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
-        packages = nox.project.load_toml(PROJECT)
-        session.run(
-            *pip,
-            *packages["project"]["dependencies"],
-            *nox.project.dependency_groups(packages, "dev"),
-        )
+        pip_install(session, interpreter, SHARED)
         made_of.write_text(stamp())
     return str(interpreter)
 
 
 def install_group(session: nox.Session, group: str) -> None:
     """Add a dependency group that only one verb needs to the environment."""
-    interpreter = python(session)
-    packages = nox.project.dependency_groups(nox.project.load_toml(PROJECT), group)
-    pip = ("-m", "pip", "--disable-pip-version-check", "install", "-q")
-    session.run(interpreter, *pip, *packages)
+    pip_install(session, python(session), group)
+
+
+def lock(session: nox.Session) -> None:
+    """Lock the newest versions that pyproject.toml allows, for every Python and platform."""
+    install_group(session, "lock")
+    compile_ = (str(Path(python(session)).with_name("uv")), "pip", "compile", "--quiet")
+    how = ("--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade")
+    said = ("--custom-compile-command", "nox -s pins -- packages")
+    # Paths are relative, because uv writes them into the files.
+    shared = f"{LOCKS.name}/{SHARED}.txt"
+    session.run(*compile_, PROJECT.name, "--group", "dev", "-o", shared, *how, *said)
+    # The others go with what all share, so that they can be installed on top of it.
+    for group in ("nox", "native", "bench", "docs", "lock"):
+        what = ("--group", group, "--constraint", shared, "-o", f"{LOCKS.name}/{group}.txt")
+        session.run(*compile_, *what, *how, *said)
 
 
 def run_to_the_end(session: nox.Session, *arguments: str) -> None:
@@ -135,8 +174,14 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def pins(session: nox.Session) -> None:
-    """Pin every input to what is newest now, with its hash; `-- --check` only looks."""
-    tool(session, "origins.pins")
+    """Pin every input to what is newest now, with its hash; `-- --check` only looks.
+
+    `-- packages` does the same for the Python packages, in locks/.
+    """
+    if session.posargs == ["packages"]:
+        lock(session)
+    else:
+        tool(session, "origins.pins")
 
 
 @nox.session
@@ -149,8 +194,7 @@ def search(session: nox.Session) -> None:
 def native(session: nox.Session) -> None:
     """Build llama-server on this machine itself; `-- build cuda`, `-- serve`, `-- archive`."""
     if not (shutil.which("cmake") and shutil.which("ninja")):
-        packages = nox.project.dependency_groups(nox.project.load_toml(PROJECT), "native")
-        session.run(python(session), "-m", "pip", "install", "-q", *packages)
+        install_group(session, "native")
     tool(session, "native")
 
 
@@ -169,6 +213,8 @@ def lint(session: nox.Session) -> None:
     session.run(interpreter, "-m", "mypy")
     schema = (interpreter, "-m", "check_jsonschema", "--builtin-schema")
     session.run(*schema, "vendor.github-workflows", *map(str, WORKFLOWS.glob("*.yml")))
+    actions = WORKFLOWS.parent.glob("actions/*/action.yml")
+    session.run(*schema, "vendor.github-actions", *map(str, actions))
     session.run(*schema, "vendor.dependabot", str(WORKFLOWS.parent / "dependabot.yml"))
     # Auditor is zizmor's strictest persona. Waivers are beside what they waive.
     zizmor = str(Path(interpreter).with_name("zizmor"))
@@ -179,6 +225,14 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need nothing but Python."""
     pytest(session, "-n", "auto", "tests/unit")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html; a warning or a broken link is an error."""
+    install_group(session, "docs")
+    build = ("-m", "sphinx", "--fail-on-warning", "--keep-going", "--fresh-env")
+    session.run(python(session), *build, *session.posargs, "docs", "docs/_build/html")
 
 
 @nox.session

@@ -137,7 +137,7 @@ def test_only_a_cuda_image_carries_cuda(image: str, config: dict[str, Any]) -> N
     if is_cuda(image):
         assert "/app/libggml-cuda.so" in libraries.split()
         # As in NVIDIA's own images; their container toolkit reads them. The driver that is asked
-        # for is any of CUDA 12, which the README promises as 525 or newer.
+        # for is any of CUDA 12, which docs/serve/gpu.md promises as 525 or newer.
         assert {
             "NVIDIA_VISIBLE_DEVICES=all",
             "NVIDIA_DRIVER_CAPABILITIES=compute,utility",

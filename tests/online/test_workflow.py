@@ -9,7 +9,7 @@ name these; the models there are synthetic under the real names. `ghcr.io` in th
 variables is a registry on loopback, with a login. The clone calls local images by another name, so
 that no image of this machine is moved, and has cpu for linux/amd64 only: an image of a platform
 that cannot be judged here would not be published. What other jobs and rows there are is listed as
-not run. What only GitHub can do is in the README's section on CI.
+not run. What only GitHub can do is in docs/publish/ci.md.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ pytestmark = [
 
 WORKFLOW = yaml.safe_load((noxfile.WORKFLOWS / "ci.yml").read_text())
 PLATFORM = "linux/amd64"
+OLDEST_PYTHON = "3.11"
 VERSION = "0.0.1"
 #: With a capital, as an owner's name on GitHub may have one and a registry's may not.
 OWNER = "Somebody"
@@ -67,6 +68,8 @@ def not_here(job: str, row: Mapping[str, str]) -> str:
         return "Elastic's images are not here"
     if job == "origins":
         return "two of the sources are on GitHub only; tests/origins has the others built here"
+    if row.get("python", OLDEST_PYTHON) != OLDEST_PYTHON:
+        return "one Python is here, and stands for the oldest"
     if row.get("image", "cpu") != "cpu":
         return "neither NVIDIA's images nor a GPU are here"
     return ""

@@ -94,8 +94,8 @@ def test_an_origin_builds_boots_and_is_right(
 
 
 def newer_settings() -> set[str]:
-    """What docs/origins.md says that servers of the fork's age lack."""
-    page = (ROOT / "docs" / "origins.md").read_text()
+    """What docs/develop/origins.md says that servers of the fork's age lack."""
+    page = (ROOT / "docs" / "develop" / "origins.md").read_text()
     (lacking,) = re.findall(r"## What the fork's age lacks\n(.*?)\n## ", page, re.DOTALL)
     return set(re.findall(r"`(LLAMA_ARG_\w+)`", lacking)) - {"LLAMA_ARG_API_KEY_FILE"}
 

@@ -180,14 +180,14 @@ def test_a_second_run_replaces_the_same_rows(toy: EmbeddingServer, dsn: str) -> 
     assert indexes == [(3,)]  # the primary key and one a width
 
 
-# ------------------------------------------------------------------ docs/pgvector.md
+# ------------------------------------------------------------------ docs/search/postgresql.md
 
 
 def test_every_block_of_the_docs_runs_and_does_what_they_say(
     server: Server, dsn: str, pytestconfig: pytest.Config
 ) -> None:
     patched(server, pytestconfig)
-    text = (ROOT / "docs" / "pgvector.md").read_text()
+    text = (ROOT / "docs" / "search" / "postgresql.md").read_text()
     text = text.replace("768", str(server.model.dims)).replace("localhost:8080", "SERVER")
     blocks = re.findall(r"```(sql|python)\n(.*?)```", text, re.DOTALL)
     assert [kind for kind, _ in blocks] == ["sql", "python", *["sql"] * 5]
@@ -202,7 +202,7 @@ def test_every_block_of_the_docs_runs_and_does_what_they_say(
         program = program.replace("unused", server.api_key or "unused")
         printed = StringIO()
         with redirect_stdout(printed):
-            exec(compile(program, "docs/pgvector.md", "exec"), {})  # noqa: S102
+            exec(compile(program, "docs/search/postgresql.md", "exec"), {})  # noqa: S102
         assert len(printed.getvalue().splitlines()) == 3
 
         nearest = paste(connection, alike)

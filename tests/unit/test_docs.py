@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from tests.unit.test_workflows import help_of
 from tests.unit.test_workflows import verbs as sessions
 from tools.facts.paths import ROOT
 
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+VERBS = ROOT / "docs" / "develop" / "verbs.md"
 #: Everything else that may name a verb: messages, comments, workflows, the CI script.
 SPEAKING = [
     path
@@ -37,12 +39,15 @@ def code(text: str) -> str:
     return "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", prose)])
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_documented_commands_name_verbs_that_exist(path: Path) -> None:
-    commands = re.findall(r"nox -s ((?:[a-z][a-z-]*[ \t]*)+)", code(path.read_text()))
-    named = {verb for words in commands for verb in words.split()}
-    assert named
-    assert named <= verbs()
+def test_documented_commands_name_verbs_that_exist() -> None:
+    named = {
+        (path.name, verb)
+        for path in DOCS
+        for words in re.findall(r"nox -s ((?:[a-z][a-z-]*[ \t]*)+)", code(path.read_text()))
+        for verb in words.split()
+    }
+    assert len(named) > 50
+    assert {each for each in named if each[1] not in verbs()} == set()
 
 
 def test_messages_name_verbs_that_exist() -> None:
@@ -55,8 +60,8 @@ def test_messages_name_verbs_that_exist() -> None:
     assert {each for each in named if each[1] not in verbs()} == set()
 
 
-def test_the_readme_lists_every_verb_once() -> None:
-    table = re.findall(r"^\| `([a-z-]+)` +\|", DOCS[0].read_text(), re.MULTILINE)
+def test_the_docs_list_every_verb_once() -> None:
+    table = re.findall(r"^\| `([a-z-]+)` +\|", VERBS.read_text(), re.MULTILINE)
     assert sorted(each for each in table if each in verbs()) == sorted(verbs())
 
 
@@ -64,8 +69,8 @@ def examples() -> Iterator[tuple[str, str]]:
     """Yield each verb with what the documentation writes after its `--`."""
     for path in DOCS:
         yield from re.findall(r"nox -s ([a-z-]+) -- ([^\n#&|]+)", code(path.read_text()))
-    # A row of the README's table, and a line of nox's own list: `-- stop`, `--cuda-arch`.
-    said = re.findall(r"^\| `([a-z-]+)` +\|(.*)", DOCS[0].read_text(), re.MULTILINE)
+    # A row of the table of verbs, and a line of nox's own list: `-- stop`, `--cuda-arch`.
+    said = re.findall(r"^\| `([a-z-]+)` +\|(.*)", VERBS.read_text(), re.MULTILINE)
     said += [(name, str(session.func.__doc__)) for name, session in sessions().items()]
     for verb, text in said:
         if verb in verbs():
@@ -98,12 +103,34 @@ def test_options_are_found_in_every_kind_of_example() -> None:
     assert ("--no-install", "--no-install") in documented_options("engine"), "the table"
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def anchors(path: Path) -> set[str]:
+    """The names by which GitHub links to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_compose_files_lead_to_files(path: Path) -> None:
     text = path.read_text()
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    missing = []
+    for file, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        target = path.parent / file if file else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            missing.append(f"{file}#{anchor}")
     composing = [line for line in code(text).splitlines() if "docker compose " in line]
     files = re.findall(r" -f (\S+)", "\n".join(composing))
-    missing = [link for link in links if not (path.parent / link).exists()]
     missing += [file for file in files if not (ROOT / file).exists()]
     assert missing == []
+
+
+def test_the_docs_list_every_patch_and_every_folder() -> None:
+    patches = (ROOT / "docs" / "develop" / "patches.md").read_text()
+    listed = re.findall(r"^\| `(\d{4}-[\w-]+)` +\|", patches, re.MULTILINE)
+    assert listed == sorted(path.stem for path in (ROOT / "images" / "patches").glob("*.patch"))
+
+    layout = (ROOT / "docs" / "develop" / "layout.md").read_text()
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    folders = {name.partition("/")[0] for name in tracked if "/" in name and name[0] != "."}
+    assert folders | {"reports"} == set(re.findall(r"^(\w+)/ ", layout, re.MULTILINE))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -171,9 +172,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
     written(folder / "tracked", "t")
+    copytree(ROOT / ".github" / "actions", folder / ".github" / "actions")
     for command in (
         ("init", "--quiet", "--initial-branch", "main"),
-        ("add", "tracked"),
+        ("add", "--all"),
         (*who, "commit", "--quiet", "--message", "one"),
         (*who, "commit", "--quiet", "--message", "two", "--allow-empty"),
         ("tag", "v0.0.1"),
@@ -383,6 +385,71 @@ def test_a_step_that_says_something_unknown_is_refused(
         run({"one": {"steps": [change]}}, repository, tmp_path)
 
 
+OWN = """
+inputs:
+  word: {default: nothing}
+runs:
+  using: composite
+  steps:
+    - {name: Say, shell: bash, run: 'echo "said ${{ inputs.word }} $JOB"'}
+    - {name: Look, shell: bash, run: 'test ${{ inputs.word }} != wrong'}
+"""
+
+
+def uses_own(action: str, **given: str) -> dict[str, Any]:
+    """A job that writes an action into its checkout, uses it, and goes on.
+
+    The action's expressions are not the writing line's, so `@` stands for their first letter there.
+    """
+    hidden = action.replace("$", "@")
+    lay = {"run": f"mkdir own && tr @ '$' > own/action.yml <<'END'\n{hidden}END"}
+    use = {"name": "use", "uses": "./own", "with": given}
+    return {"env": {"JOB": "in a job"}, "steps": [lay, use, {"run": "echo went on"}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "said", "why"),
+    [
+        ({}, "said nothing in a job\n", ""),
+        ({"word": "${{ github.ref_type }}"}, "said branch in a job\n", ""),
+        ({"word": "wrong"}, "said wrong in a job\n", "use: Look: exit code 1"),
+    ],
+)
+def test_an_action_of_our_own_is_run_from_the_checkout(
+    given: dict[str, str], said: str, why: str, repository: Path, tmp_path: Path
+) -> None:
+    made = run({"one": uses_own(OWN, **given)}, repository, tmp_path)
+    log = (tmp_path / "one-0.log").read_text()
+    assert said in log
+    assert made.jobs["one"].parts[0].why == why
+    assert ("went on" in log) == (not why)
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "what"),
+    [
+        (OWN, {"wrod": "a"}, "'wrod'"),
+        (OWN.replace("composite", "node24"), {}, "only composite actions"),
+        (OWN.replace("shell: bash, ", "", 1), {}, "a line without a shell"),
+        (OWN.replace("name: Look", "name: Look, uses: actions/setup-go@v5"), {}, "setup-go"),
+        (OWN.replace("runs:", "outputs: {}\nruns:"), {}, "'outputs'"),
+    ],
+    ids=["an input", "a kind", "a line", "an action", "a key"],
+)
+def test_an_action_of_our_own_that_says_something_unknown_is_refused(
+    action: str, given: dict[str, str], what: str, repository: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(NotKnownError, match=what):
+        run({"one": uses_own(action, **given)}, repository, tmp_path)
+
+
+def test_an_action_of_our_own_that_is_not_checked_out_fails_the_job(
+    repository: Path, tmp_path: Path
+) -> None:
+    made = run({"one": {"steps": [{"uses": "./missing"}]}}, repository, tmp_path)
+    assert results(made) == {"one": FAILURE}
+
+
 @pytest.mark.parametrize("key", ["container", "services", "continue-on-error", "defaults"])
 def test_a_job_with_an_unknown_key_is_refused(key: str, repository: Path, tmp_path: Path) -> None:
     with pytest.raises(NotKnownError, match=key):
@@ -484,9 +551,9 @@ def test_what_synthetic_weights_are_spared_are_checks_of_the_real_ones() -> None
     assert "-Q8_0-prefixes_help]" in ran.stdout
 
 
-def test_the_readme_says_what_only_github_can_do() -> None:
-    text = (ROOT / "README.md").read_text()
-    section = text.partition("## CI and releases")[2].partition("\n## ")[0]
+def test_the_docs_say_what_only_github_can_do() -> None:
+    text = (ROOT / "docs" / "publish" / "ci.md").read_text()
+    section = text.partition("## What only GitHub can show")[2].partition("\n## ")[0]
     listed = re.findall(r"^- `([^`]+)`: ((?:.+\n)(?:  .+\n)*)", section, re.MULTILINE)
     said = {key: " ".join(words.split()).rstrip(";.") for key, words in listed}
     assert said == only_github()

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import nox
 import nox.registry
 import pytest
 import yaml
 
 import noxfile
+from tests.unit.test_locks import PYTHONS
 from tools.common.errors import ToolError
 from tools.facts.images import load_images
 from tools.facts.matrix import RUNNERS, build, elasticsearch, gpu, main, release, verify
@@ -25,11 +27,13 @@ from tools.facts.paths import ROOT
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")
 }
+#: The actions of our own, whose steps are the jobs' that use them.
+ACTIONS = sorted(noxfile.WORKFLOWS.parent.glob("actions/*/action.yml"))
 #: What a run line may call besides nox: the plan, which needs no environment; nox's own
 #: installation; and what there is to do on GitHub and with git in the job that opens the pull
 #: request.
 ALSO_CALLED = {
-    "python": {"-m tools.facts.matrix", "-m pip install nox"},
+    "python": {"-m tools.facts.matrix", "-m pip install --require-hashes -r locks/nox.txt"},
     "gh": {"auth setup-git", "pr create", "pr edit", "workflow run"},
     "git": {"diff --quiet", "config user", "switch --create", "commit --all", "push --force"},
     "mkdir": {"-p reports"},
@@ -55,6 +59,9 @@ def steps() -> Iterator[Step]:
         for job, definition in workflow["jobs"].items():
             for step in definition["steps"]:
                 yield Step(name, job, step)
+    for path in ACTIONS:
+        for step in yaml.safe_load(path.read_text())["runs"]["steps"]:
+            yield Step("actions", path.parent.name, step)
 
 
 def commands(script: str) -> Iterator[list[str]]:
@@ -136,14 +143,26 @@ def test_the_paths_that_the_run_lines_name_exist() -> None:
 
 def test_actions_are_pinned_by_commit_with_their_version_each_the_same_everywhere() -> None:
     pins: dict[str, set[str]] = {}
-    for path in noxfile.WORKFLOWS.glob("*.yml"):
+    for path in [*noxfile.WORKFLOWS.glob("*.yml"), *ACTIONS]:
         for line in path.read_text().splitlines():
-            if "uses:" in line:
+            if "uses:" in line and "uses: ./" not in line:
                 match = re.fullmatch(r" +uses: ([\w/-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", line)
                 assert match, f"{path.name}: {line}"
                 pins.setdefault(match[1], set()).add(match[2])
     assert pins
     assert {action: found for action, found in pins.items() if len(found) > 1} == {}
+
+
+def test_an_action_of_our_own_is_used_after_the_checkout_that_brings_it() -> None:
+    ours = {f"./{path.parent.relative_to(ROOT)}" for path in ACTIONS}
+    used = set()
+    for workflow in WORKFLOWS.values():
+        for job in workflow["jobs"].values():
+            uses = [step.get("uses", "") for step in job["steps"]]
+            own = [name for name in uses if name.startswith("./")]
+            assert not own or uses[0].startswith("actions/checkout@")
+            used |= set(own)
+    assert used == ours
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -160,6 +179,13 @@ def test_only_jobs_that_no_pull_request_runs_may_write() -> None:
     for name, job in WORKFLOWS["ci.yml"]["jobs"].items():
         if "write" in job["permissions"].values():
             assert "refs/tags/v" in job["if"], name
+
+
+def test_the_documentation_is_published_from_main_by_a_job_that_runs_nothing_of_ours() -> None:
+    build, publish = WORKFLOWS["docs.yml"]["jobs"].values()
+    assert "write" not in build["permissions"].values()
+    assert publish["if"] == "github.ref == 'refs/heads/main'"
+    assert [step["uses"].partition("@")[0] for step in publish["steps"]] == ["actions/deploy-pages"]
 
 
 #: True for nothing but main and tags of versions.
@@ -293,6 +319,16 @@ def test_the_plan_needs_nothing_but_python() -> None:
 
 
 def test_the_workflow_uses_only_what_the_matrix_rows_have() -> None:
-    text = (noxfile.WORKFLOWS / "ci.yml").read_text()
+    jobs = WORKFLOWS["ci.yml"]["jobs"]
+    derived = {name: job for name, job in jobs.items() if name != "check"}
     (row, *_) = verify(load_images(), load_models())
-    assert set(re.findall(r"\{ matrix\.(\w+)", text)) == set(row)
+    assert set(re.findall(r"\{ matrix\.(\w+)", yaml.safe_dump(derived))) == set(row)
+
+
+def test_the_unit_tests_run_on_the_oldest_and_the_newest_python() -> None:
+    """The newest is one that locks/ is tried with; the oldest is what pyproject.toml allows."""
+    check = WORKFLOWS["ci.yml"]["jobs"]["check"]
+    pythons = [row["python"] for row in check["strategy"]["matrix"]["include"]]
+    allowed = nox.project.load_toml(noxfile.PROJECT)["project"]["requires-python"]
+    assert pythons[0] == allowed.removeprefix(">=")
+    assert set(pythons) == set(PYTHONS)

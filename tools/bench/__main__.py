@@ -31,7 +31,7 @@ from tools.facts.paths import ROOT
 from tools.weights.recipe import QUANTISATIONS
 
 OUTPUT = ROOT / "reports" / "benchmark.json"
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "measured" / "benchmarks.md"
 
 #: More than that taken by anything else, and the numbers are not worth keeping.
 QUIET = 0.1
@@ -110,7 +110,7 @@ def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
         type=Path,
         const=PAGE,
         metavar="FILE",
-        help="write the tables and pictures to this page (docs/benchmarks.md)",
+        help="write the tables and pictures to this page (docs/measured/benchmarks.md)",
     )
     parser.add_argument(
         "--images",

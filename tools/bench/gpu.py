@@ -1,4 +1,4 @@
-"""The table of docs/gpu.md: what the native cuda build does on this machine's GPU."""
+"""The table of docs/serve/gpu.md: what the native cuda build does on this machine's GPU."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _held(pid: int, used_before: int) -> int:
 
 
 def markdown(device: Device, build: Build, rows: Sequence[Row]) -> str:
-    """Return the table as docs/gpu.md holds it."""
+    """Return the table as docs/serve/gpu.md holds it."""
     commit = build.facts["commit"][:COMMIT_DIGITS]
     facts = (
         f"{device.name} (compute capability {device.compute_capability}), driver {device.driver}, "

@@ -20,7 +20,7 @@ from tools.weights.synthetic import ensure_synthetic
 
 _WARM_UP = Workload(16, 1, 1)
 #: What a server may need beyond what it has when it is started, in bytes: ours grows by 0.6 GB on
-#: small (README, "Measured"). Other builds of llama.cpp also keep the contexts of small's inputs,
+#: small (docs/measured/summary.md). Other builds of llama.cpp also keep the contexts of its inputs,
 #: in up to 8 GiB; how much of it depends on what they are sent.
 _GROWTH = 1 << 30
 

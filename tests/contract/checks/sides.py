@@ -126,7 +126,7 @@ def openai_client(server: Server, client: Client) -> None:
 def langchain(
     server: Server, client: Client, side: str, dims: int | None = None
 ) -> OpenAIEmbeddings:
-    """LangChain's OpenAI embeddings client, as the README sets it up.
+    """LangChain's OpenAI embeddings client, as docs/search/clients.md sets it up.
 
     Without ``check_embedding_ctx_length=False`` it would send another tokeniser's tokens.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.support.workflow.actions import ACTIONS, check_settings
@@ -56,12 +56,34 @@ def check_workflow(workflow: Mapping[Any, Any]) -> None:
     for name, job in workflow["jobs"].items():
         _check(f"the job {name}", job, JOB_KEYS)
         _check(f"the job {name}: its strategy", job.get("strategy", {}), {"fail-fast", "matrix"})
-        for step in job["steps"]:
-            _check(f"the job {name}, a step", step, STEP_KEYS)
-            if step.get("shell") not in SHELLS:
-                raise NotKnownError(f"the job {name}: the shell {step['shell']} is not known")
-            if "uses" in step:
-                check_settings(step["uses"], step.get("with", {}))
+        _check_steps(f"the job {name}", job["steps"])
+
+
+def is_own(uses: str) -> bool:
+    """Whether an action lies in the repository itself."""
+    return uses.startswith("./")
+
+
+def check_own_action(uses: str, action: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise NotKnownError where an action of our own, or its use, is not interpreted here."""
+    _check(uses, action, {"name", "description", "inputs", "runs"})
+    _check(f"{uses}: runs", action["runs"], {"using", "steps"})
+    if action["runs"]["using"] != "composite":
+        raise NotKnownError(f"{uses}: only composite actions are known to the rehearsal")
+    _check(f"{uses}: with", settings, action.get("inputs", {}))
+    _check_steps(uses, action["runs"]["steps"])
+    for step in action["runs"]["steps"]:
+        if "run" in step and "shell" not in step:
+            raise NotKnownError(f"{uses}: a line without a shell, which GitHub refuses there")
+
+
+def _check_steps(where: str, steps: Sequence[Mapping[str, Any]]) -> None:
+    for step in steps:
+        _check(f"{where}, a step", step, STEP_KEYS)
+        if step.get("shell") not in SHELLS:
+            raise NotKnownError(f"{where}: the shell {step['shell']} is not known")
+        if "uses" in step and not is_own(step["uses"]):
+            check_settings(step["uses"], step.get("with", {}))
 
 
 def _check(where: str, found: Any, known: Any) -> None:

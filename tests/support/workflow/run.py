@@ -8,15 +8,18 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tests.support.workflow.actions import Workplace, known_action
 from tests.support.workflow.artifacts import Artifacts
 from tests.support.workflow.errors import NotKnownError, StepFailedError
 from tests.support.workflow.expressions import Scope, fill, holds, starts_with
-from tests.support.workflow.known import check_workflow
+from tests.support.workflow.known import check_own_action, check_workflow, is_own
 from tests.support.workflow.process import SHELLS, Script, run_script
 
 SUCCESS, FAILURE, SKIPPED, NOT_RUN = "success", "failure", "skipped", "not run here"
@@ -230,17 +233,39 @@ class _Steps:
             self._note(f"--- {title}")
             try:
                 if "uses" in step:
-                    settings = {
-                        key: fill(value, self.scope()) if isinstance(value, str) else value
-                        for key, value in step.get("with", {}).items()
-                    }
-                    known_action(step["uses"]).do(self.place, settings)
+                    self._action(step, deadline)
                 else:
                     self._script(step, deadline)
             except StepFailedError as error:
                 self._note(f"--- {title}: failed: {error}")
                 # The first failure is the one that counts.
                 self.failure = self.failure or f"{title}: {error}"
+
+    def _action(self, step: Mapping[str, Any], deadline: float) -> None:
+        """Do what stands for an action, or the steps of an action of our own."""
+        settings = {
+            key: fill(value, self.scope()) if isinstance(value, str) else value
+            for key, value in step.get("with", {}).items()
+        }
+        if not is_own(step["uses"]):
+            known_action(step["uses"]).do(self.place, settings)
+            return
+        file = self.place.checkout / step["uses"] / "action.yml"
+        if not file.is_file():
+            raise StepFailedError(f"{step['uses']} has no action.yml in the checkout")
+        action = yaml.safe_load(file.read_text(encoding="utf-8"))
+        check_own_action(step["uses"], action, settings)
+        inputs = {
+            name: settings.get(name, about.get("default", ""))
+            for name, about in action.get("inputs", {}).items()
+        }
+        inner = copy(self)
+        inner.definition = {**self.definition, "steps": action["runs"]["steps"]}
+        inner.contexts = {**self.contexts, "inputs": inputs}
+        inner.outputs = {}
+        inner.run(deadline)
+        if inner.failure:
+            raise StepFailedError(inner.failure)
 
     def _script(self, step: Mapping[str, Any], deadline: float) -> None:
         """Run a step's lines; raises StepFailedError when they fail."""
@@ -302,7 +327,9 @@ def _rows(definition: Mapping[str, Any], scope: Scope) -> list[dict[str, str]]:
     """Return the rows of a job's matrix; one without anything for a job without a matrix."""
     if "strategy" not in definition:
         return [{}]
-    matrix = fill(definition["strategy"]["matrix"], scope)
+    matrix = definition["strategy"]["matrix"]
+    if isinstance(matrix, str):
+        matrix = fill(matrix, scope)
     if set(matrix) != {"include"}:
         raise NotKnownError(f"a matrix with {sorted(matrix)}: only `include` is known")
     if not matrix["include"]:

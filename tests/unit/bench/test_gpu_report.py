@@ -71,4 +71,4 @@ def test_the_documentation_has_the_tables_columns() -> None:
     device = Device("GPU-1", "NVIDIA H100", "570.1", "9.0", 80 * 10**9, 0)
     facts = {"cuda": "12.4", "commit": "0123456789abcdef", "origin": "fork"}
     header = markdown(device, Build(Path(), facts), []).splitlines()[-2]
-    assert header in (ROOT / "docs" / "gpu.md").read_text().splitlines()
+    assert header in (ROOT / "docs" / "serve" / "gpu.md").read_text().splitlines()

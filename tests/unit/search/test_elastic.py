@@ -210,7 +210,7 @@ def test_console_files_and_documents_pass_elastics_own_description(
         available=checker.is_file(),
         why=f"no {checker.name} in the folder shared/elasticsearch beside the checkout",
     )
-    documents = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     result = subprocess.run(
         [sys.executable, str(checker), "--strict", str(ASSETS), *map(str, documents)],
         capture_output=True,
@@ -229,7 +229,7 @@ def test_the_stack_is_the_tools_own_and_on_loopback() -> None:
 
 
 def test_the_documentation_names_every_variable_with_its_default() -> None:
-    page = (ROOT / "docs" / "elasticsearch.md").read_text()
+    page = (ROOT / "docs" / "search" / "elasticsearch.md").read_text()
     variables = set(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE.read_text()))
     assert len(variables) == 3
     for name, value in variables:
@@ -432,7 +432,7 @@ def test_a_file_and_the_documentation_say_what_it_needs(way: str) -> None:
     assert f"Elasticsearch {' and '.join(FIRST_RELEASES[way])} on" in re.sub(
         r"\n# ", " ", asset(NANO, way).read_text()
     )
-    page = (ROOT / "docs" / "elasticsearch.md").read_text()
+    page = (ROOT / "docs" / "search" / "elasticsearch.md").read_text()
     needs = ", ".join(FIRST_RELEASES[way])
     assert re.search(rf"^\| `{way}-nano.console` +\| {needs} +\|", page, re.MULTILINE)
 

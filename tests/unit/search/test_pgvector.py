@@ -58,7 +58,7 @@ def test_compose_agrees_with_the_tools() -> None:
 
 
 def test_the_docs_name_every_variable_with_its_default() -> None:
-    table = (ROOT / "docs" / "pgvector.md").read_text()
+    table = (ROOT / "docs" / "search" / "postgresql.md").read_text()
     for name, default in set(re.findall(r"\$\{(\w+):?-([^}]*)\}", TEXT)):
         assert re.search(rf"^\| `{name}` +\| `{re.escape(default)}` ", table, re.MULTILINE), name
     required = set(re.findall(r"\$\{(\w+):\?", TEXT))

@@ -86,10 +86,10 @@ def test_the_gpu_override_says_only_what_is_different_on_a_gpu(model: Model) -> 
 
 
 @pytest.mark.parametrize("path", [COMPOSE_FILE, CUDA_COMPOSE_FILE], ids=lambda path: path.stem)
-def test_the_readme_names_every_variable_with_its_default(path: Path) -> None:
+def test_the_settings_name_every_variable_with_its_default(path: Path) -> None:
     text = path.read_text()
-    table = (ROOT / "README.md").read_text()
+    table = (ROOT / "docs" / "operate" / "settings.md").read_text()
     for name, value in set(re.findall(r"\$\{(\w+):?-([^}]*)\}", text)):
         row = next((line for line in table.splitlines() if line.startswith(f"| `{name}`")), None)
-        assert row, f"README.md has no row for {name}"
-        assert f"`{value}`" in row, f"README.md gives another default for {name} than {value}"
+        assert row, f"settings.md has no row for {name}"
+        assert f"`{value}`" in row, f"settings.md gives another default for {name} than {value}"

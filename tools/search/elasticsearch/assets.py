@@ -1,7 +1,7 @@
 """The console files of compose/elasticsearch, written from templates, the catalogue and the corpus.
 
 They are committed, because they are there to be pasted; a unit test holds them to what is
-rendered here. One file for each model and each way; README and docs/elasticsearch.md say when to
+rendered here. One file for each model and each way; docs/search/elasticsearch.md says when to
 choose which.
 """
 
