@@ -42,15 +42,15 @@ def lock_of(packages: str) -> Path:
 
 def pip_install(session: nox.Session, interpreter: Path | str, packages: str) -> None:
     """Install a dependency group, or what all verbs share, in its locked versions."""
-    what = ["--require-hashes", "--requirement", str(lock_of(packages))]
+    pip = (str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q")
     if os.environ.get(UNLOCKED):
         facts = nox.project.load_toml(PROJECT)
         own = facts["project"]["dependencies"] if packages == SHARED else []
         group = "dev" if packages == SHARED else packages
-        what = [*own, *nox.project.dependency_groups(facts, group)]
-    pip = (str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q")
+        session.run(*pip, *own, *nox.project.dependency_groups(facts, group))
+        return
     try:
-        session.run(*pip, *what)
+        session.run(*pip, "--require-hashes", "--requirement", str(lock_of(packages)))
     except nox.command.CommandFailed:
         session.error(
             f"pip could not install what {lock_of(packages)} lists. Where your package index has "
@@ -114,7 +114,7 @@ def pytest(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """See it work: build, boot nano on synthetic weights, embed the example, tidy up."""
-    tool(session, "demo")
+    tool(session, "serving.demo")
 
 
 @nox.session
@@ -126,54 +126,48 @@ def engine(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build an image; `-- cuda --cuda-arch 90`, `-- --origin first-only` refuses fallbacks."""
-    tool(session, "build")
+    tool(session, "images.build")
 
 
 @nox.session
 def archive(session: nox.Session) -> None:
     """Carry a built image to another machine; `-- save cpu FILE`, there `-- load FILE`."""
-    tool(session, "archive")
+    tool(session, "images.archive")
 
 
 @nox.session
 def models(session: nox.Session) -> None:
     """Download real models; `-- nano small --quant Q8_0`."""
-    tool(session, "fetch")
+    tool(session, "weights.hub")
 
 
 @nox.session
 def up(session: nox.Session) -> None:
     """Build, download the real model, serve it on http://localhost:8080; `-- nano`, `--gpu`."""
-    tool(session, "serve", "up")
+    tool(session, "serving.up", "up")
 
 
 @nox.session
 def down(session: nox.Session) -> None:
-    """Stop the server that `up` left running."""
-    tool(session, "serve", "down")
+    """Stop the server that `up` left running, and what else of ours was left behind."""
+    tool(session, "serving.up", "down")
 
 
 @nox.session
 def bake(session: nox.Session) -> None:
     """Make an image with the model inside, for machines without a network; `-- nano`."""
-    tool(session, "bake")
+    tool(session, "serving.bake")
 
 
 @nox.session
 def quality(session: nox.Session) -> None:
-    """Measure what each Matryoshka size costs in ranking; real weights where they are there."""
-    tool(session, "quality")
-
-
-@nox.session
-def paired(session: nox.Session) -> None:
-    """Compare the throughput of images, round by round; `-- BEFORE AFTER`."""
-    tool(session, "paired")
+    """Measure what each Matryoshka size costs in ranking; `-- nano`, `--weights synthetic`."""
+    tool(session, "serving.quality")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the image over HTTP: speed, latency, start, memory; `-- --quick`, `--peers all`."""
+    """Measure the image over HTTP: speed, latency, start, memory; `-- --quick`, `--images A B`."""
     install_group(session, "bench")
     tool(session, "bench")
 
@@ -187,19 +181,13 @@ def pins(session: nox.Session) -> None:
     if session.posargs == ["packages"]:
         lock(session)
     else:
-        tool(session, "pins")
+        tool(session, "origins.pins")
 
 
 @nox.session
-def elastic(session: nox.Session) -> None:
-    """Search by meaning in Elasticsearch: boot it, load the example; `-- --es-url URL`."""
-    tool(session, "elastic")
-
-
-@nox.session
-def pgvector(session: nox.Session) -> None:
-    """Search by meaning in PostgreSQL: boot it, load the example; `-- --dsn ADDRESS`."""
-    tool(session, "pgvector")
+def search(session: nox.Session) -> None:
+    """Search by meaning in a database, booted or yours; `-- elasticsearch`, `-- postgresql`."""
+    tool(session, "search")
 
 
 @nox.session
@@ -208,12 +196,6 @@ def native(session: nox.Session) -> None:
     if not (shutil.which("cmake") and shutil.which("ninja")):
         install_group(session, "native")
     tool(session, "native")
-
-
-@nox.session(name="native-test")
-def native_test(session: nox.Session) -> None:
-    """Run the suite against what `native` built; `-- --gpu --require gpu` on an NVIDIA GPU."""
-    pytest(session, "-n", "auto", "--dist", "loadgroup", "--runtime", "native")
 
 
 @nox.session
@@ -255,7 +237,11 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def test(session: nox.Session) -> None:
-    """Run the whole suite against the built image; pytest's options go after `--`."""
+    """Run the suite against the built image, or with `-- --runtime native` what `native` built."""
+    parallel = ("-n", "auto", "--dist", "loadgroup")
+    if any(option.startswith("--runtime") for option in session.posargs):
+        pytest(session, *parallel)
+        return
     session.run(python(session), "-m", "tools.engine")
     # PostgreSQL needs nothing more than Docker: its image is built from the same Debian base.
-    pytest(session, "-n", "auto", "--dist", "loadgroup", "--require", "docker,postgres")
+    pytest(session, *parallel, "--require", "docker,postgres")

@@ -1,4 +1,4 @@
-# The Debian base from the package archive (tools/bootstrap.py).
+# The Debian base from the package archive (tools/origins/bootstrap.py).
 
 # ------------------------------------------------------------------ for another platform
 # Made in the base of the building machine's own platform, which runs the packages' scripts with

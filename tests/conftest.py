@@ -17,14 +17,16 @@ from tests.support.containers import is_bare
 from tests.support.requirements import need
 from tests.support.runtimes import RUNTIMES, Runtime
 from tests.support.server import Server
-from tools.catalog import Model, load_images, load_models
-from tools.docker_client import CUDA_COMPOSE_FILE, run_docker
-from tools.errors import ToolError, raise_on_sigterm
-from tools.fetch import fetch_model, models_dir
-from tools.native_build import SANITIZED
-from tools.stack import Running, booted
-from tools.synthetic import Quantisation, ensure_synthetic
-from tools.tags import local_name
+from tools.common.errors import ToolError, raise_on_sigterm
+from tools.engine.docker import run_docker
+from tools.facts.images import load_images, local_name
+from tools.facts.models import Model, load_models
+from tools.facts.paths import CUDA_COMPOSE_FILE
+from tools.native.build import SANITIZED
+from tools.serving.profile import Running, booted
+from tools.weights.hub import fetch_model, models_dir
+from tools.weights.recipe import Quantisation
+from tools.weights.synthetic import ensure_synthetic
 
 IMAGES, MODELS = load_images(), load_models()
 

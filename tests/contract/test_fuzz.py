@@ -24,7 +24,7 @@ from tests.support.client import Client, describe, vectors
 from tests.support.requirements import need
 from tests.support.server import Server
 from tests.support.vectors import cosine
-from tools.console import say
+from tools.common.console import say
 
 SECONDS = 300
 THREADS = 4

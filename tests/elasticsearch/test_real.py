@@ -1,8 +1,8 @@
 """The console files in a real Elasticsearch: ``pytest -m elasticsearch --es-url URL``.
 
 ``--server-url`` is where that cluster finds the embedding server, by default the service
-that `nox -s elastic` boots on its network, and ``--api-key`` the key that it wants; ``--model`` and
-``--weights`` say what it serves. All four ways are run, `custom` too.
+that `nox -s search -- elasticsearch` boots on its network, and ``--api-key`` the key that it wants;
+``--model`` and ``--weights`` say what it serves. All four ways are run, `custom` too.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from elasticsearch import Elasticsearch
 from packaging.version import Version
 
 from tests.support.requirements import need
-from tools.catalog import Model, load_models
-from tools.corpus import load_corpus
-from tools.elastic.__main__ import run_way
-from tools.elastic.assets import FIRST_RELEASES, WAYS, compose_url, works_with
-from tools.elastic.console_file import Request
-from tools.elastic.runner import connect, send, version
-from tools.errors import ToolError
+from tools.common.errors import ToolError
+from tools.facts.corpus import load_corpus
+from tools.facts.models import Model, load_models
+from tools.search.elasticsearch.assets import FIRST_RELEASES, WAYS, compose_url, works_with
+from tools.search.elasticsearch.console_file import Request
+from tools.search.elasticsearch.run import run_way
+from tools.search.elasticsearch.runner import connect, send, version
 
 MODELS, CORPUS = load_models(), load_corpus()
 
@@ -124,7 +124,7 @@ def test_stored_vectors_are_whole_and_of_length_one(
 def test_an_endpoint_that_cannot_be_says_why(
     cluster: Cluster, route: str | None, dimensions: int, message: str
 ) -> None:
-    """Elasticsearch's real errors are the ones that tools/elastic/reasons.py knows."""
+    """Elasticsearch's real errors are the ones that tools/search/elasticsearch/reasons.py knows."""
     # Port 9 is "discard", on which nothing listens in Elasticsearch's container.
     url = f"{cluster.server_url}{route}" if route else "http://127.0.0.1:9/v1/embeddings"
     body: dict[str, Any] = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.archive import load, save
-from tools.docker_client import run_docker
-from tools.errors import ToolError
+from tools.common.errors import ToolError
+from tools.engine.docker import run_docker
+from tools.images.archive import load, save
 
 
 @pytest.fixture

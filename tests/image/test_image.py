@@ -10,10 +10,11 @@ import pytest
 
 from tests.support.containers import composed, is_bare, is_cuda
 from tools.bench.peers.known import PEERS, ImagePeer
-from tools.build import patch_names
-from tools.catalog import CudaImages, load_images, load_models
-from tools.docker_client import COMPOSE_FILE, CUDA_COMPOSE_FILE, run_docker
-from tools.tags import (
+from tools.engine.docker import run_docker
+from tools.facts.images import CudaImages, load_images
+from tools.facts.models import load_models
+from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE
+from tools.images.labels import (
     CUDA_LICENCE,
     LABEL_PREFIX,
     NO_PATCHES,
@@ -21,6 +22,7 @@ from tools.tags import (
     TOOLCHAIN_LABEL,
     short_commit,
 )
+from tools.images.recipe import patch_names
 
 OCI = "org.opencontainers.image"
 

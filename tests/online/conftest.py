@@ -11,7 +11,7 @@ from tests.support.git_server import has_git_server
 from tests.support.registry import registry_program
 from tests.support.requirements import need
 from tests.support.scratch import Scratch, scratch_clone
-from tools.errors import ToolError
+from tools.common.errors import ToolError
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,11 @@ from tests.support.file_server import Answer
 from tests.support.first_origins import FirstOrigins
 from tests.support.origins import first_of
 from tests.support.scratch import Facts, Ran, Scratch, scratch_clone
-from tools.catalog import SdistOrigin, load_images, load_models
-from tools.docker_client import engine_platform
-from tools.sdist_source import fetch_sdist
-from tools.tags import BASE_ORIGIN_LABEL, SOURCE_ORIGIN_LABEL
+from tools.engine.docker import engine_platform
+from tools.facts.images import SdistOrigin, load_images
+from tools.facts.models import load_models
+from tools.images.labels import BASE_ORIGIN_LABEL, SOURCE_ORIGIN_LABEL
+from tools.origins.sdist import fetch_sdist
 
 # One set of servers.
 pytestmark = [pytest.mark.xdist_group("online"), pytest.mark.timeout(1800)]

@@ -21,10 +21,10 @@ from tests.support.git_server import git
 from tests.support.reference import Reference
 from tests.support.scratch import Ran, Scratch
 from tests.support.vectors import cosine
-from tools.catalog import FROM_HUB, load_images, load_models
-from tools.docker_client import engine_platform
-from tools.downloads import file_sha256
-from tools.tags import local_name
+from tools.common.downloads import file_sha256
+from tools.engine.docker import engine_platform
+from tools.facts.images import load_images, local_name
+from tools.facts.models import FROM_HUB, load_models
 
 # One set of servers.
 pytestmark = [pytest.mark.xdist_group("online"), pytest.mark.timeout(1800)]

@@ -39,7 +39,7 @@ from tests.support.rehearsal import (
 from tests.support.requirements import need
 from tests.support.scratch import Scratch, scratch_clone
 from tests.support.workflow.run import SKIPPED, SUCCESS, Event, Run, Surroundings
-from tools.docker_client import engine_platform
+from tools.engine.docker import engine_platform
 
 pytestmark = [
     pytest.mark.slow,

@@ -20,15 +20,17 @@ import pytest
 from tests.support.containers import docker, label
 from tests.support.judge import judge
 from tests.support.requirements import need
-from tools.build import build_image, patch_names
-from tools.build_log import SourceFault
-from tools.catalog import ROOT, GitOrigin, Images, SdistOrigin, SourceOrigin, load_images
-from tools.docker_client import run_docker
-from tools.git_source import fetch_git
-from tools.origins import Choice
-from tools.sdist_source import fetch_sdist
-from tools.tags import SOURCE_ORIGIN_LABEL, VARIANTS_LABEL
-from tools.web import Unreachable
+from tools.common.errors import SourceFault
+from tools.common.web import Unreachable
+from tools.engine.docker import run_docker
+from tools.facts.images import GitOrigin, Images, SdistOrigin, SourceOrigin, load_images
+from tools.facts.paths import ROOT
+from tools.images.build import build_image
+from tools.images.labels import SOURCE_ORIGIN_LABEL, VARIANTS_LABEL
+from tools.images.recipe import patch_names
+from tools.origins.choose import Choice
+from tools.origins.git import fetch_git
+from tools.origins.sdist import fetch_sdist
 
 pytestmark = [
     pytest.mark.slow,

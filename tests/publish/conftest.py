@@ -14,12 +14,17 @@ from tests.support.containers import docker
 from tests.support.gate import Gate, gate
 from tests.support.registry import LocalRegistry, local_registry, registry_program
 from tests.support.requirements import need
-from tools.catalog import load_images
-from tools.docker_client import run_docker
-from tools.errors import ToolError
-from tools.registry import Registry, parse_repository, registry
-from tools.release import Built, find_built
-from tools.tags import BASE_ORIGIN_LABEL, REVISION_LABEL, SOURCE_ORIGIN_LABEL, VERSION_LABEL
+from tools.common.errors import ToolError
+from tools.engine.docker import run_docker
+from tools.facts.images import load_images
+from tools.images.labels import (
+    BASE_ORIGIN_LABEL,
+    REVISION_LABEL,
+    SOURCE_ORIGIN_LABEL,
+    VERSION_LABEL,
+)
+from tools.publish.plan import Built, find_built
+from tools.registry.client import Registry, parse_repository, registry
 
 #: A commit that no checkout is at, so that a test cannot take the tree's for it.
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -49,7 +54,7 @@ def nobodys_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith("JINA_"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr("tools.registry.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("tools.registry.client.PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture(scope="session")

@@ -19,33 +19,36 @@ import pytest
 from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
-import tools.publish
 from tests.publish.conftest import COMMIT, Label, release_labels
 from tests.support.containers import docker
 from tests.support.emulation import ARM64, arm64_image
 from tests.support.gate import Gate
 from tests.support.publish_run import command
 from tests.support.registry import PASSWORD, USER, LocalRegistry, local_registry
-from tools.catalog import ROOT, load_images, load_models
-from tools.docker_client import docker_client, run_docker
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.promote import publish
-from tools.registry import Registry, parse_repository, registry
-from tools.release import Built, Release, find_built, plan_release
-from tools.stack import clean_environment, down, model_environment
-from tools.suites import SUITES, run_suites
-from tools.synthetic import ensure_synthetic
-from tools.tags import (
+from tools.common.errors import ToolError
+from tools.engine.compose import Compose
+from tools.engine.docker import run_docker
+from tools.facts.images import load_images
+from tools.facts.models import load_models
+from tools.facts.paths import ROOT
+from tools.images.labels import (
     LABEL_PREFIX,
     MODEL_LABEL,
     OCI,
     REVISION_LABEL,
     VERSION_LABEL,
-    Revision,
     is_fallback,
-    published_version,
 )
+from tools.images.version import Revision, published_version
+from tools.publish import __main__ as verb
+from tools.publish import promote
+from tools.publish.plan import Built, Release, find_built, plan_release
+from tools.publish.promote import publish
+from tools.publish.suites import SUITES, run_suites
+from tools.registry.client import Registry, parse_repository, registry
+from tools.serving.profile import clean_environment, model_environment
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 # One registry and one engine; side by side they would only wait for each other.
 pytestmark = pytest.mark.xdist_group("publish")
@@ -81,7 +84,7 @@ def inspected(reference: str, field: str) -> dict[str, dict[str, Any]]:
 
 def test_one_digest_is_of_one_image(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="--outputs-to takes the digest of one image"):
-        tools.publish.main(["--outputs-to", str(tmp_path / "outputs"), "--repository", "a.io/b"])
+        verb.main(["--outputs-to", str(tmp_path / "outputs"), "--repository", "a.io/b"])
 
 
 # ------------------------------------------------------------------ the whole path
@@ -110,21 +113,21 @@ def test_a_development_version_by_the_command_line(
     fallback = is_fallback(IMAGES, find_built([image], "linux/amd64", "cpu").labels)
     version = published_version(revision, fallback=fallback)
     built = labelled({REVISION_LABEL: COMMIT, VERSION_LABEL: version})
-    monkeypatch.setattr(tools.publish, "load_images", lambda: replace(IMAGES, images={"cpu": CPU}))
-    monkeypatch.setattr(tools.publish, "read_revision", lambda: revision)
-    monkeypatch.setattr(tools.publish, "local_references", lambda *_: [built.reference])
-    monkeypatch.setattr(tools.publish, "publish", partial(publish, suites=suites))
+    monkeypatch.setattr(verb, "load_images", lambda: replace(IMAGES, images={"cpu": CPU}))
+    monkeypatch.setattr(verb, "read_revision", lambda: revision)
+    monkeypatch.setattr(verb, "local_references", lambda *_: [built.reference])
+    monkeypatch.setattr(verb, "publish", partial(publish, suites=suites))
     arguments = ["cpu", "--repository", str(target.repository)]
     if fallback:
         with pytest.raises(ToolError, match="first origins only"):
-            tools.publish.main(arguments)
+            verb.main(arguments)
         arguments.append("--allow-fallback-origins")
-    tools.publish.main([*arguments, "--dry-run"])
+    verb.main([*arguments, "--dry-run"])
     assert named(target) == {}
     assert f"{version}-cpu" in capsys.readouterr().out
     outputs = tmp_path / "outputs"
     outputs.write_text("before=1\n")
-    tools.publish.main([*arguments, "--outputs-to", str(outputs)])
+    verb.main([*arguments, "--outputs-to", str(outputs)])
     digest = named(target)[f"{version}-cpu"]
     assert outputs.read_text() == f"before=1\nrepository={target.repository}\ndigest={digest}\n"
     assert set(named(target)) <= {f"{version}-cpu", f"sha-{COMMIT}-cpu"}
@@ -264,27 +267,27 @@ def test_a_deploying_user_pulls_and_serves(
     publish(release_of(released("1.2.3")), IMAGES, target, [QUICK])
     model = load_models().models["nano"]
     file = ensure_synthetic(models_dir(), model, "tiny", "Q8_0")
-    client = docker_client(project=f"publish-{tmp_path.name.replace('_', '-')}", profile="nano")
-    environment = {
-        **clean_environment(),
-        **model_environment(model, file, synthetic=True),
-        "JINA_IMAGE": f"{target.repository}:cpu",
-        "JINA_PORT": "",
-    }
-    compose = client.docker_compose_cmd[1:]
+    compose = Compose(
+        project=f"publish-{tmp_path.name.replace('_', '-')}",
+        profile="nano",
+        environment={
+            **clean_environment(),
+            **model_environment(model, file, synthetic=True),
+            "JINA_IMAGE": f"{target.repository}:cpu",
+            "JINA_PORT": "",
+        },
+    )
     try:
         for verb in (["pull"], ["up", "--wait", "--no-build"]):
-            done = run_docker([*compose, *verb], environment=environment, timeout=300)
-            assert done.returncode == 0, done.stderr
-        _, port = client.compose.port("nano", 8080)
+            compose.ask(*verb, timeout=300)
         answer = httpx.post(
-            f"http://127.0.0.1:{port}/v1/embeddings",
+            f"http://{compose.address('nano', 8080)}/v1/embeddings",
             json={"input": ["why was my pod killed?"], "input_type": "query"},
             trust_env=False,
             timeout=60,
         )
     finally:
-        down(client)
+        compose.down()
         run_docker(["image", "rm", "--no-prune", f"{target.repository}:cpu"], timeout=60)
     assert answer.status_code == 200
     assert len(answer.json()["data"][0]["embedding"]) == model.dims
@@ -381,7 +384,7 @@ def test_a_suite_that_lacks_its_engine_fails_instead_of_skipping(
             patch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             run_suites(image, suites, emulated=emulated)
 
-    monkeypatch.setattr(tools.promote, "run_suites", without_an_engine)
+    monkeypatch.setattr(promote, "run_suites", without_an_engine)
     with pytest.raises(ToolError, match="did not pass"):
         publish(release_of(released("1.2.3")), IMAGES, target, [QUICK])
     assert named(target) == {}
@@ -391,11 +394,11 @@ def test_a_baked_image_is_refused_with_its_licence(
     labelled: Label, target: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = labelled({MODEL_LABEL: "nano", REVISION_LABEL: COMMIT})
-    monkeypatch.setattr(tools.publish, "load_images", lambda: replace(IMAGES, images={"cpu": CPU}))
-    monkeypatch.setattr(tools.publish, "read_revision", lambda: RELEASE)
-    monkeypatch.setattr(tools.publish, "local_references", lambda *_: [built.reference])
+    monkeypatch.setattr(verb, "load_images", lambda: replace(IMAGES, images={"cpu": CPU}))
+    monkeypatch.setattr(verb, "read_revision", lambda: RELEASE)
+    monkeypatch.setattr(verb, "local_references", lambda *_: [built.reference])
     with pytest.raises(ToolError, match=r"model nano, which is under CC.BY.NC.4\.0"):
-        tools.publish.main(["--repository", str(target.repository), "--allow-fallback-origins"])
+        verb.main(["--repository", str(target.repository), "--allow-fallback-origins"])
     assert named(target) == {}
 
 

@@ -16,8 +16,8 @@ from tests.support.cpu_variants import VARIANTS as CPU_VARIANTS
 from tests.support.cpu_variants import library
 from tests.support.emulation import ARM64, EMULATED, arm64_image
 from tests.support.judge import WEIGHTS, alone, judge
-from tools.catalog import load_models
-from tools.synthetic import Quantisation
+from tools.facts.models import load_models
+from tools.weights.recipe import Quantisation
 
 MODELS = load_models()
 VARIANTS = CPU_VARIANTS[ARM64]

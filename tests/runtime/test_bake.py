@@ -16,13 +16,13 @@ from tests.contract.checks.numbers import BARS, reference
 from tests.support.client import Client
 from tests.support.containers import base_url, docker, started, wait_for_health
 from tests.support.vectors import cosine
-from tests.unit.test_compose import COMPOSE, default
-from tools.bake import SERVER, bake, baked_name, model_labels, read_service, recipe
-from tools.catalog import Model, load_models
-from tools.docker_client import run_docker
-from tools.fetch import models_dir
-from tools.synthetic import ensure_synthetic
-from tools.tags import LABEL_PREFIX
+from tests.unit.serving.test_compose import COMPOSE, default
+from tools.engine.docker import run_docker
+from tools.facts.models import Model, load_models
+from tools.images.labels import LABEL_PREFIX
+from tools.serving.bake import SERVER, bake, baked_name, model_labels, model_service, recipe
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 MODELS = load_models()
 
@@ -116,7 +116,7 @@ def test_no_setting_of_a_person_gets_into_the_image(
     monkeypatch.setenv("LLAMA_API_KEY", "my-secret")
     monkeypatch.setenv("JINA_PARALLEL", "3")
     nano = MODELS.models["nano"]
-    service = read_service(nano, Path("/anywhere/weights.gguf"), synthetic=False)
+    service = model_service(nano, Path("/anywhere/weights.gguf"), synthetic=False)
     text = recipe(service, Path("weights.gguf"))
     assert "LLAMA_API_KEY" not in text
     assert f'LLAMA_ARG_N_PARALLEL="{nano.serve.parallel}"' in text

@@ -33,7 +33,7 @@ from tests.support.cpu_variants import (
 )
 from tests.support.judge import VERBOSE, WEIGHTS, alone, judge, tiny
 from tests.support.requirements import need
-from tools.synthetic import Quantisation
+from tools.weights.recipe import Quantisation
 
 #: This machine's platform, those of its variants that it can run, and whether it can run the one
 #: for AMX where that is emulated.

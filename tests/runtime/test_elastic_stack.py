@@ -10,24 +10,19 @@ import pytest
 import yaml
 
 from tests.support.file_server import closed_port
-from tools.catalog import Model, load_models
-from tools.docker_client import run_docker
-from tools.elastic import boot
-from tools.elastic.boot import COMPOSE_FILE, ELASTICSEARCH, KIBANA, client_of, pull
-from tools.errors import ToolError
-from tools.stack import clean_environment
+from tools.common.errors import ToolError
+from tools.facts.models import Model, load_models
+from tools.search.elasticsearch import boot
+from tools.search.elasticsearch.boot import COMPOSE_FILE, ELASTICSEARCH, KIBANA, pull, stack_of
+from tools.serving.profile import clean_environment
 
 MODELS = load_models().models.values()
 
 
 def composed(model: Model) -> dict[str, Any]:
     """The whole stack with a model, as docker compose makes it of its files."""
-    command = [*client_of(model).docker_compose_cmd[1:], "--profile", KIBANA]
-    result = run_docker(
-        [*command, "config", "--format", "json"], environment=clean_environment(), timeout=60
-    )
-    assert result.returncode == 0, result.stderr
-    return dict(json.loads(result.stdout))
+    stack = stack_of(model, clean_environment())
+    return dict(json.loads(stack.ask("--profile", KIBANA, "config", "--format", "json")))
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

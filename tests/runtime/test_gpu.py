@@ -1,7 +1,7 @@
 """The GPU really does the work: needs an NVIDIA GPU, and the cuda image or native build.
 
     nox -s test -- -n 0 -s --require gpu tests/runtime/test_gpu.py
-    nox -s native-test -- -n 0 -s --require gpu tests/runtime/test_gpu.py
+    nox -s test -- --runtime native -n 0 -s --require gpu tests/runtime/test_gpu.py
 
 Each server here is of the cuda flavour. The one on the GPU has compose/cuda.yaml; the one on the
 CPU is the same binary without it, told to use no device.
@@ -28,15 +28,24 @@ from tests.support.device_memory import filled
 from tests.support.requirements import need
 from tests.support.runtimes import CPU_ONLY, TALKATIVE, Booted, Runtime, compiled_for
 from tests.support.vectors import cosine
-from tools.catalog import Model, load_images, load_models
-from tools.docker_client import run_docker
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.gpu import Device, Offload, mib_on_devices, parse_log, process_memory, read_devices
-from tools.native_build import find_build
-from tools.rates import random_inputs, seconds_for
-from tools.synthetic import Quantisation, Size, ensure_synthetic
-from tools.tags import CUDA_ARCHITECTURES_LABEL, local_name
+from tools.bench.load import random_inputs, seconds_for
+from tools.common.errors import ToolError
+from tools.engine.docker import run_docker
+from tools.facts.images import load_images, local_name
+from tools.facts.models import Model, load_models
+from tools.images.labels import CUDA_ARCHITECTURES_LABEL
+from tools.native.build import find_build
+from tools.native.gpu import (
+    Device,
+    Offload,
+    mib_on_devices,
+    parse_log,
+    process_memory,
+    read_devices,
+)
+from tools.weights.hub import models_dir
+from tools.weights.recipe import Quantisation, Size
+from tools.weights.synthetic import ensure_synthetic
 
 #: One worker: the device's memory and speed are measured.
 pytestmark = pytest.mark.xdist_group("gpu")

@@ -17,10 +17,11 @@ from gguf import GGUFReader
 from tests.contract.checks.inputs import token_array
 from tests.support.client import Client
 from tests.support.containers import docker, inspect
-from tools.catalog import Model, load_models
-from tools.fetch import models_dir
-from tools.stack import booted
-from tools.synthetic import Size, ensure_synthetic, synthetic_name
+from tools.facts.models import Model, load_models
+from tools.serving.profile import booted
+from tools.weights.hub import models_dir
+from tools.weights.recipe import Size, synthetic_name
+from tools.weights.synthetic import ensure_synthetic
 
 #: With so many bytes a container embeds an input of the model's full context. The profile's limit
 #: is higher: it has room for what clients send meanwhile.

@@ -10,20 +10,23 @@ import httpx
 import pytest
 
 from tests.support.requirements import need
-from tools.build import patch_names
-from tools.catalog import Model, load_images, load_models
-from tools.compose_file import read_service
-from tools.docker_client import COMPOSE_FILE, CUDA_COMPOSE_FILE, run_docker
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.gpu import parse_log
-from tools.native_build import Build, find_build, write_archive
-from tools.native_server import native_booted
-from tools.origins import choose, resolve_source
-from tools.processes import run_bounded
-from tools.stack import clean_environment, model_environment
-from tools.synthetic import ensure_synthetic
-from tools.tags import short_commit
+from tools.common.errors import ToolError
+from tools.common.processes import run_bounded
+from tools.engine.docker import run_docker
+from tools.facts.images import load_images
+from tools.facts.models import Model, load_models
+from tools.facts.paths import COMPOSE_FILE, CUDA_COMPOSE_FILE
+from tools.images.labels import short_commit
+from tools.images.recipe import patch_names
+from tools.native.build import Build, find_build
+from tools.native.gpu import parse_log
+from tools.native.server import native_booted
+from tools.native.source import write_archive
+from tools.origins.choose import choose, resolve_source
+from tools.serving.compose_file import read_service
+from tools.serving.profile import clean_environment, model_environment
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 MODELS = load_models().models
 NANO = MODELS["nano"]

@@ -29,10 +29,10 @@ from tests.support.containers import (
     with_model,
 )
 from tests.support.vectors import cosine, truncate
-from tools.catalog import load_models
-from tools.fetch import models_dir
-from tools.stack import booted
-from tools.synthetic import ensure_synthetic
+from tools.facts.models import load_models
+from tools.serving.profile import booted
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 MODELS = load_models()
 QUERY, DOCUMENT = MODELS.query_prefix, MODELS.document_prefix

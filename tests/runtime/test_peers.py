@@ -17,18 +17,19 @@ from tests.support.requirements import need
 from tests.support.vectors import cosine
 from tests.support.words import Words
 from tools.bench.agreement import embed
-from tools.bench.contenders import Contender
 from tools.bench.measure import Subject
 from tools.bench.peers.environments import is_installed
 from tools.bench.peers.images import booted_peer
 from tools.bench.peers.known import PEERS, PYTORCH_FP32, ImagePeer, PythonPeer
 from tools.bench.peers.make import make
-from tools.bench.servers import Booted, awake, frozen
+from tools.bench.peers.ours import Contender
+from tools.bench.peers.servers import Booted, awake, frozen
 from tools.bench.workloads import random_texts
-from tools.catalog import Model, load_images, load_models
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.synthetic import ensure_synthetic
+from tools.common.errors import ToolError
+from tools.facts.images import load_images
+from tools.facts.models import Model, load_models
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 MODELS = load_models().models
 IMAGE_PEERS = [peer for peer in PEERS.values() if isinstance(peer, ImagePeer)]

@@ -24,17 +24,21 @@ from tests.support.containers import docker, inspect, logs, started, wait_for_en
 from tests.support.requirements import need
 from tests.support.server import Server
 from tests.support.wrong_server import WrongServer
-from tools.catalog import ROOT, load_models
-from tools.corpus import load_corpus
-from tools.docker_client import run_docker
-from tools.embeddings import EmbeddingServer
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.origins import Choice
-from tools.pgvector import SCHEMA, connected, demonstrate, load, main, search
-from tools.postgres import COMPOSE_FILE, booted_database, build_database
-from tools.stack import clean_environment, model_environment
-from tools.synthetic import ensure_synthetic
+from tools.common.errors import ToolError
+from tools.engine.docker import run_docker
+from tools.facts.corpus import load_corpus
+from tools.facts.models import load_models
+from tools.facts.paths import ROOT
+from tools.origins.choose import Choice
+from tools.search.__main__ import main
+from tools.search.found import Finding, judge
+from tools.search.postgresql.boot import COMPOSE_FILE, booted_database, build_database
+from tools.search.postgresql.load import SCHEMA, connected, load, search
+from tools.search.postgresql.run import demonstrate
+from tools.serving.client import EmbeddingServer
+from tools.serving.profile import clean_environment, model_environment
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 MODELS, CORPUS = load_models(), load_corpus()
 NANO = MODELS.models["nano"]
@@ -107,18 +111,18 @@ def test_the_searches_find_their_documents_at_both_widths(
 ) -> None:
     asked = patched(server, pytestconfig)
     with connected(dsn) as connection:
-        demonstrate(connection, asked, CORPUS, 256)
+        found: list[Finding] = []
+        demonstrate(connection, asked, CORPUS, 256, found)
+    judge(found)
     printed = capsys.readouterr().out
+    texts = [each.lexical if server.synthetic else each.text for each in CORPUS.searches]
     for size, index in (
         (server.model.dims, "documents_embedding_hnsw"),
         (256, "documents_embedding_short_hnsw"),
     ):
-        _, _, rest = printed.partition(f"\n{size} dimensions, through the index {index}\n")
-        header, *rows = rest.splitlines()[: 1 + len(CORPUS.searches)]
-        assert header.split() == ["search", "found", "document", "distance", "ok"]
-        for row, expected in zip(rows, CORPUS.searches, strict=True):
-            text = expected.lexical if server.synthetic else expected.text
-            assert re.fullmatch(rf"{re.escape(text)} +{expected.finds} +0\.\d{{4}} +yes", row)
+        assert f"searching {size} dimensions through the index {index}\n" in printed
+        assert [each.search for each in found if each.index == index] == texts
+    assert all(each.score is not None and 0 < each.score < 1 for each in found)
     assert ("synthetic weights" in printed) == server.synthetic
 
 
@@ -161,7 +165,7 @@ def test_stored_vectors_and_distances_are_the_servers(
     apart = math.sqrt(2 - 2 * same(server))
     for hit, row in zip(hits, exact, strict=True):
         assert hit.found == CORPUS.documents[int(row.argmin())].id
-        assert hit.distance == pytest.approx(row.min(), abs=apart)
+        assert hit.score == pytest.approx(row.min(), abs=apart)
 
 
 def test_a_second_run_replaces_the_same_rows(toy: EmbeddingServer, dsn: str) -> None:
@@ -235,10 +239,9 @@ def test_a_search_that_finds_another_document_is_an_error(
 ) -> None:
     with (
         WrongServer(NANO, "retrieval broken") as server,
-        pytest.raises(ToolError, match="searches found another document"),
-        connected(dsn) as connection,
+        pytest.raises(ToolError, match="searches did not find their document"),
     ):
-        demonstrate(connection, EmbeddingServer(server.described().base_url), CORPUS, 256)
+        main(["postgresql", "--server-url", server.described().base_url, "--dsn", dsn])
     assert "  NO\n" in capsys.readouterr().out
 
 
@@ -276,7 +279,7 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(
 ) -> None:
     address = f"postgresql://postgres:hunter2@127.0.0.1:{unused_port}/postgres"
     with pytest.raises(ToolError, match=r"refused.*--dsn") as fault:
-        main(["--base-url", toy.base_url, "--dsn", address])
+        main(["postgresql", "--server-url", toy.base_url, "--dsn", address])
     assert "hunter2" not in str(fault.value)
     assert "\n" not in str(fault.value)
 
@@ -300,12 +303,14 @@ def test_a_refused_connection_says_why(
     toy: EmbeddingServer, postgres: str, wrong: dict[str, str], said: str
 ) -> None:
     with pytest.raises(ToolError, match=said):
-        main(["--base-url", toy.base_url, "--dsn", make_conninfo(postgres, **wrong)])
+        main(
+            ["postgresql", "--server-url", toy.base_url, "--dsn", make_conninfo(postgres, **wrong)]
+        )
 
 
 def test_an_address_that_is_none_is_said(toy: EmbeddingServer) -> None:
     with pytest.raises(ToolError, match="PostgreSQL"):
-        main(["--base-url", toy.base_url, "--dsn", "localhost"])
+        main(["postgresql", "--server-url", toy.base_url, "--dsn", "localhost"])
 
 
 def test_a_user_who_may_not_create_the_extension_is_told_who_may(
@@ -364,7 +369,7 @@ def test_a_postgres_without_pgvector_is_told_where_to_get_it(
     with started(database_image, options=options, arguments=["-c", without]) as container:
         dsn = wait_for_database(container, "secret")
         with pytest.raises(ToolError, match=r"no pgvector; install .*postgresql-17-pgvector"):
-            main(["--base-url", toy.base_url, "--dsn", dsn])
+            main(["postgresql", "--server-url", toy.base_url, "--dsn", dsn])
 
 
 def test_nothing_is_left_of_an_interrupted_run(database_image: str) -> None:
@@ -449,7 +454,7 @@ def test_compose_puts_both_on_one_network_and_keeps_the_data(
         run("exec", "-T", "database", "bash", "-c", "</dev/tcp/nano/8080")
         run("exec", "-T", "database", "psql", "--command", "CREATE TABLE kept AS SELECT 7 AS n")
         dsn = f"postgresql://postgres:secret@{address('database', 5432)}/postgres"
-        main(["--base-url", f"http://{address('nano', 8080)}", "--dsn", dsn])
+        main(["postgresql", "--server-url", f"http://{address('nano', 8080)}", "--dsn", dsn])
         run("--profile", "*", "down")
         run("up", "--wait", "--no-build", "--pull", "never")
         dsn = f"postgresql://postgres:secret@{address('database', 5432)}/postgres"

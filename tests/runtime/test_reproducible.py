@@ -15,11 +15,11 @@ import pytest
 
 from tests.support.containers import docker
 from tests.support.origins import first_of
-from tools.bootstrap import bootstrap_archive
-from tools.build import build_image
-from tools.catalog import BootstrapOrigin, load_images
-from tools.docker_client import run_docker
-from tools.origins import choose
+from tools.engine.docker import run_docker
+from tools.facts.images import BootstrapOrigin, load_images
+from tools.images.build import build_image
+from tools.origins.bootstrap import bootstrap_archive
+from tools.origins.choose import choose
 
 IMAGES = load_images()
 CPU = IMAGES.images["cpu"]

@@ -15,10 +15,10 @@ from tests.support.containers import (
     with_model,
 )
 from tests.support.requirements import need
-from tools.catalog import load_models
-from tools.docker_client import run_docker
-from tools.fetch import models_dir
-from tools.synthetic import ensure_synthetic
+from tools.engine.docker import run_docker
+from tools.facts.models import load_models
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 NO_GPU = "no GPU can be used"
 

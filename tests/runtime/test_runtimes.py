@@ -6,10 +6,10 @@ import re
 
 from tests.support.containers import docker, inspect, memory_peak
 from tests.support.runtimes import CPU_ONLY, TALKATIVE, Runtime
-from tools.catalog import load_models
-from tools.fetch import models_dir
-from tools.gpu import mib_on_devices, parse_log
-from tools.synthetic import ensure_synthetic
+from tools.facts.models import load_models
+from tools.native.gpu import mib_on_devices, parse_log
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 
 def test_memory_and_log_of_a_container_are_read(image: str) -> None:

@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from tests.support.containers import docker, inspect
-from tools.catalog import load_models
-from tools.docker_client import docker_client
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.stack import booted, down
-from tools.synthetic import ensure_synthetic
+from tools.common.errors import ToolError
+from tools.engine.compose import Compose
+from tools.facts.models import load_models
+from tools.serving.profile import booted
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 NANO = load_models().models["nano"]
 
@@ -118,7 +118,7 @@ def test_a_failing_test_does_not_leave_its_stack(image: str, tiny: Path) -> None
 
 
 def test_stopping_what_is_not_there_does_nothing(engine: None) -> None:
-    down(docker_client(project="jina-embeddings-v5-nobody"))
+    Compose(project="jina-embeddings-v5-nobody").down()
 
 
 def test_keep_leaves_it_running(image: str, tiny: Path) -> None:
@@ -128,4 +128,4 @@ def test_keep_leaves_it_running(image: str, tiny: Path) -> None:
     try:
         assert httpx.get(f"{running.base_url}/health", trust_env=False).status_code == 200
     finally:
-        down(docker_client(project=labels["com.docker.compose.project"]))
+        Compose(project=labels["com.docker.compose.project"]).down()

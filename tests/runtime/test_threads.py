@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.containers import base_url, docker, logs, started, wait_for_health, with_model
-from tools.catalog import load_models
-from tools.fetch import models_dir
-from tools.synthetic import ensure_synthetic
+from tools.facts.models import load_models
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 #: The slots of the containers here, and upstream's default number of HTTP threads for them
 #: where there are fewer CPUs than that (server-http.cpp).

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tools.docker_client import run_docker
-from tools.stack import clean_environment
-from tools.tags import FLAVOUR_LABEL, NO_PATCHES, PATCHES_LABEL
+from tools.engine.docker import run_docker
+from tools.images.labels import FLAVOUR_LABEL, NO_PATCHES, PATCHES_LABEL
+from tools.serving.profile import clean_environment
 
 #: Seconds in which a container on tiny weights must have become healthy or have ended; a boot
 #: takes about one, the rest is for a machine that is busy with other tests.

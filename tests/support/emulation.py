@@ -16,12 +16,11 @@ import pytest
 
 from tests.support.cpu_variants import platform_of_machine
 from tests.support.requirements import need
-from tools.apt import run_apt
-from tools.cache import cache_dir, locked
-from tools.catalog import load_images
-from tools.docker_client import run_docker
-from tools.errors import ToolError
-from tools.tags import local_name
+from tools.common.apt import run_apt
+from tools.common.cache import cache_dir, locked
+from tools.common.errors import ToolError
+from tools.engine.docker import run_docker
+from tools.facts.images import load_images, local_name
 
 ARM64 = "linux/arm64"
 #: An ARM machine runs what is for it as the CPU that it is.

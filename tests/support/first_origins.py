@@ -14,23 +14,23 @@ from tests.support.package_index import package_index
 from tests.support.registry import LocalRegistry, local_registry
 from tests.support.registry_images import hold_image, tiny_image
 from tests.support.scratch import Facts
-from tools.bootstrap import bootstrap_base
-from tools.catalog import (
+from tools.common.downloads import file_sha256
+from tools.engine.docker import engine_platform
+from tools.facts.images import (
     BootstrapOrigin,
     CudaImages,
     GitOrigin,
     ImageOrigin,
     Images,
-    Model,
     SdistOrigin,
     load_images,
-    load_models,
 )
-from tools.docker_client import engine_platform
-from tools.downloads import file_sha256
-from tools.fetch import HubFile, models_dir
-from tools.sdist_source import fetch_sdist
-from tools.synthetic import QUANTISATIONS, ensure_synthetic
+from tools.facts.models import Model, load_models
+from tools.origins.bootstrap import bootstrap_base
+from tools.origins.sdist import fetch_sdist
+from tools.weights.hub import HubFile, models_dir
+from tools.weights.recipe import QUANTISATIONS
+from tools.weights.synthetic import ensure_synthetic
 
 #: What the tiny stand-ins of NVIDIA's images are for, as those are.
 _CUDA_PLATFORM = "linux/amd64"

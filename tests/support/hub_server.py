@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.file_server import Answer, FileServer, file_server
-from tools.downloads import file_sha256
+from tools.common.downloads import file_sha256
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 

@@ -11,9 +11,10 @@ from tests.support.client import Client
 from tests.support.containers import base_url, logs, started, wait_for_health, with_model
 from tests.support.cpu_variants import library
 from tests.support.vectors import cosine
-from tools.catalog import load_models
-from tools.fetch import models_dir
-from tools.synthetic import Quantisation, ensure_synthetic
+from tools.facts.models import load_models
+from tools.weights.hub import models_dir
+from tools.weights.recipe import Quantisation
+from tools.weights.synthetic import ensure_synthetic
 
 #: What each variant is judged with: both quantisations, and both attentions.
 WEIGHTS: tuple[tuple[str, Quantisation], ...] = (

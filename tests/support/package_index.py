@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.file_server import Answer, file_server
-from tools.catalog import SdistOrigin
+from tools.facts.images import SdistOrigin
 
 _JSON = {"Content-Type": "application/vnd.pypi.simple.v1+json"}
 

@@ -7,12 +7,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from tools.catalog import load_images
-from tools.errors import run_verb
-from tools.promote import publish
-from tools.registry import parse_repository, registry
-from tools.release import Built, find_built, plan_release
-from tools.tags import Revision
+from tools.common.errors import run_verb
+from tools.facts.images import load_images
+from tools.images.version import Revision
+from tools.publish.plan import Built, find_built, plan_release
+from tools.publish.promote import publish
+from tools.registry.client import parse_repository, registry
 
 
 def command(repository: str, reference: str, revision: Revision, suite: str) -> list[str]:

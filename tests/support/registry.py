@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 
 from tests.support.file_server import closed_port
-from tools.apt import run_apt
-from tools.cache import cache_dir, locked
-from tools.errors import ToolError
+from tools.common.apt import run_apt
+from tools.common.cache import cache_dir, locked
+from tools.common.errors import ToolError
 
 USER, PASSWORD = "tester", "not-a-secret"
 #: That password as `htpasswd -B` writes it.

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 
 from tests.support.containers import docker
-from tools.docker_client import run_docker
-from tools.oci import image_index, platform_of
-from tools.registry import parse_repository, registry
+from tools.engine.docker import run_docker
+from tools.registry.client import parse_repository, registry
+from tools.registry.manifests import image_index, platform_of
 
 
 def hold_image(host: str, reference: str, local: str, platform: str) -> str:
@@ -32,7 +32,7 @@ def hold_image(host: str, reference: str, local: str, platform: str) -> str:
         manifest = target.manifest(pushed.rpartition(":")[2])
         assert manifest is not None
         index = image_index([manifest.descriptor(platform=platform_of(platform))], {})
-    # tools.registry names nothing: that is docker's part.
+    # tools.registry.client names nothing: that is docker's part.
     stored = httpx.put(
         f"http://{host}/v2/{name}/manifests/{tag}",
         content=index.content,

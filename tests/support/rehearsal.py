@@ -17,10 +17,11 @@ from tests.support.git_server import git
 from tests.support.registry import PASSWORD, USER, LocalRegistry
 from tests.support.scratch import Scratch
 from tests.support.workflow.run import Job
-from tools.catalog import IMAGES_FILE, MODELS_FILE, ROOT, load_models
-from tools.console import say
-from tools.docker_client import run_docker
-from tools.oci import INDEX
+from tools.common.console import say
+from tools.engine.docker import run_docker
+from tools.facts.models import load_models
+from tools.facts.paths import IMAGES_FILE, MODELS_FILE, ROOT
+from tools.registry.manifests import INDEX
 
 #: The branch of the scratch repository with the project's own facts.
 PROJECT = "project"

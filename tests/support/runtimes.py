@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.containers import inspect, logs
-from tools.catalog import Model
-from tools.docker_client import CUDA_COMPOSE_FILE
-from tools.native_build import find_build
-from tools.native_server import native_booted
-from tools.stack import booted
+from tools.facts.models import Model
+from tools.facts.paths import CUDA_COMPOSE_FILE
+from tools.native.build import find_build
+from tools.native.server import native_booted
+from tools.serving.profile import booted
 
 #: "sanitized" is native, too: the build that `nox -s native -- build cpu-sanitized` makes.
 RUNTIMES = ("container", "native", "sanitized")

@@ -18,11 +18,13 @@ import tomlkit
 
 import noxfile
 from tests.support.git_server import git
-from tools.catalog import ROOT, GitOrigin, ImageOrigin
-from tools.docker_client import docker_client, run_docker
-from tools.fetch import HubFile
-from tools.processes import run_bounded
-from tools.stack import clean_environment, down
+from tools.common.processes import run_bounded
+from tools.engine.compose import Compose
+from tools.engine.docker import run_docker
+from tools.facts.images import GitOrigin, ImageOrigin
+from tools.facts.paths import ROOT
+from tools.serving.profile import clean_environment
+from tools.weights.hub import HubFile
 
 #: Variables of whoever runs the tests that would lead the verbs elsewhere.
 _SETTINGS = ("HF_", "COMPOSE_", "SOURCE_DATE_EPOCH")
@@ -120,7 +122,7 @@ def scratch_clone(folder: Path, facts: Facts, hub_url: str) -> Iterator[Scratch]
         yield scratch
     finally:
         try:
-            down(docker_client(project=name))
+            Compose(project=name).down()
         finally:
             listed = run_docker(["image", "ls", "--format", "{{.Tag}}", name], timeout=60)
             local = [f"{name}:{tag}" for tag in listed.stdout.split()]

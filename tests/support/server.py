@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.catalog import Model
+from tools.facts.models import Model
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tests.contract.checks.inputs import CORPUS
 from tests.contract.checks.real import CARD_DOCUMENTS, CARD_QUERY, CARD_SIMILARITIES
 from tests.support.server import Server
-from tools.catalog import Model, load_models
+from tools.facts.models import Model, load_models
 
 Vector = NDArray[np.float64]
 

@@ -26,7 +26,7 @@ from tests.support.workflow.expressions import Scope, evaluate, fill, holds, sta
 from tests.support.workflow.known import only_github
 from tests.support.workflow.process import SHELLS, Script, run_script
 from tests.support.workflow.run import FAILURE, NOT_RUN, SKIPPED, SUCCESS, Event, Run, Surroundings
-from tools.catalog import ROOT
+from tools.facts.paths import ROOT
 
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")
@@ -470,7 +470,7 @@ class Recorder:
         job = script.log.stem.rpartition("-")[0]
         self.lines.setdefault(job, []).append(script.text)
         output = Path(script.environment["GITHUB_OUTPUT"])
-        if "tools.matrix" in script.text:
+        if "tools.facts.matrix" in script.text:
             return run_script(replace(script, folder=ROOT))
         if "archive -- save" in script.text:
             name = script.environment["FILE"]
@@ -519,7 +519,14 @@ def test_a_branch_publishes_nothing(repository: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_python")
 @pytest.mark.parametrize(
-    "line", ["nox -s lint", "first-only", "--weights real", "tests/publish", "nox -s elastic"]
+    "line",
+    [
+        "nox -s lint",
+        "first-only",
+        "--weights real",
+        "tests/publish",
+        "nox -s search -- elasticsearch",
+    ],
 )
 def test_a_failure_anywhere_is_not_published(line: str, repository: Path, tmp_path: Path) -> None:
     made = rehearsed(RELEASE, Recorder(fails=line), repository, tmp_path)

@@ -18,9 +18,11 @@ import yaml
 
 import noxfile
 from tests.unit.test_locks import PYTHONS
-from tools.catalog import ROOT, load_images, load_models
-from tools.errors import ToolError
-from tools.matrix import RUNNERS, build, elasticsearch, gpu, main, release, verify
+from tools.common.errors import ToolError
+from tools.facts.images import load_images
+from tools.facts.matrix import RUNNERS, build, elasticsearch, gpu, main, release, verify
+from tools.facts.models import load_models
+from tools.facts.paths import ROOT
 
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text()) for path in noxfile.WORKFLOWS.glob("*.yml")
@@ -31,7 +33,7 @@ ACTIONS = sorted(noxfile.WORKFLOWS.parent.glob("actions/*/action.yml"))
 #: installation; and what there is to do on GitHub and with git in the job that opens the pull
 #: request.
 ALSO_CALLED = {
-    "python": {"-m tools.matrix", "-m pip install --require-hashes -r locks/nox.txt"},
+    "python": {"-m tools.facts.matrix", "-m pip install --require-hashes -r locks/nox.txt"},
     "gh": {"auth setup-git", "pr create", "pr edit", "workflow run"},
     "git": {"diff --quiet", "config user", "switch --create", "commit --all", "push --force"},
     "mkdir": {"-p reports"},
@@ -40,6 +42,12 @@ ALSO_CALLED = {
     "docker": {"login ghcr.io"},
     "sudo": {"apt-get update", "apt-get install --yes qemu-user-static"},
     "exit": {"0"},
+}
+#: Verbs whose first word has a command line of its own.
+SUBCOMMANDS = {
+    "archive": {"save", "load"},
+    "native": {"build", "serve", "archive"},
+    "search": {"elasticsearch", "postgresql"},
 }
 
 
@@ -124,7 +132,9 @@ def test_every_run_line_calls_a_verb_that_exists(words: list[str]) -> None:
     assert set(named[1:]) <= set(verbs())
     for option in (option for option in options if option.startswith("-")):
         (verb,) = named[1:]
-        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_of(verb)), option
+        subcommand = [options[0]] if options[0] in SUBCOMMANDS.get(verb, ()) else []
+        known = help_of(verb, *subcommand)
+        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", known), option
 
 
 def test_a_run_line_with_a_verb_or_an_option_that_is_missing_is_caught() -> None:
@@ -290,7 +300,7 @@ def test_the_matrix_has_every_image_platform_and_model_once() -> None:
 def test_a_platform_without_a_runner_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tools.matrix.RUNNERS", {})
+    monkeypatch.setattr("tools.facts.matrix.RUNNERS", {})
     with pytest.raises(ToolError, match=r"images\.cpu\.platforms: no runner .* linux/amd64"):
         build(load_images())
 
@@ -310,7 +320,7 @@ def test_the_plan_is_what_the_workflow_reads(capsys: pytest.CaptureFixture[str])
 
 def test_the_plan_needs_nothing_but_python() -> None:
     """The plan job installs nothing."""
-    command = [sys.executable, "-S", "-m", "tools.matrix", "build"]
+    command = [sys.executable, "-S", "-m", "tools.facts.matrix", "build"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert '"platform": "linux/amd64"' in answer.stdout

@@ -13,21 +13,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.bench import report
+from tools.bench import gpu, paired, report
 from tools.bench.agreement import check
-from tools.bench.contenders import OURS, our_image
-from tools.bench.machine import describe_image, describe_machine
+from tools.bench.machine import describe_machine
 from tools.bench.measure import measure
+from tools.bench.peers.image import describe_image
 from tools.bench.peers.known import PEERS
 from tools.bench.peers.make import ALL, make_peers
-from tools.bench.plots import draw
+from tools.bench.peers.ours import OURS, our_image
 from tools.bench.results import Results, load, save
 from tools.bench.workloads import QUICK, full_plan
-from tools.catalog import ROOT, load_images, load_models
-from tools.console import loud, say, table
-from tools.errors import ToolError, run_verb
-from tools.synthetic import QUANTISATIONS
-from tools.tags import local_name
+from tools.common.console import loud, say, table
+from tools.common.errors import ToolError, run_verb
+from tools.facts.images import Images, load_images, local_name
+from tools.facts.models import Models, load_models
+from tools.facts.paths import ROOT
+from tools.weights.recipe import QUANTISATIONS
 
 OUTPUT = ROOT / "reports" / "benchmark.json"
 PAGE = ROOT / "docs" / "measured" / "benchmarks.md"
@@ -73,6 +74,8 @@ def write_page(results: Results, command: str, page: Path) -> None:
             f"something else took {share} of the CPU time beside the measurement, so "
             f"{page} stays as it is; run it on a machine that does nothing else"
         )
+    from tools.bench.plots import draw  # noqa: PLC0415 - needs matplotlib, and nothing else here does
+
     pictures = []
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,9 +87,7 @@ def write_page(results: Results, command: str, page: Path) -> None:
     say(f"wrote {page}")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure tokens and embeddings per second, latency, start and memory of the image."""
-    images, models = load_images(), load_models()
+def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=main.__doc__)
     parser.add_argument("--quick", action="store_true", help="nano and four workloads: two minutes")
     parser.add_argument("--models", nargs="+", choices=sorted(models.models))
@@ -111,17 +112,38 @@ def main(arguments: Sequence[str]) -> None:
         metavar="FILE",
         help="write the tables and pictures to this page (docs/measured/benchmarks.md)",
     )
-    options = parser.parse_args(arguments)
-    # Read and looked at before hours of measuring, not after them.
-    earlier = load(options.compare) if options.compare else None
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        metavar="NAME",
+        help="only compare the throughput of these local images with that of the first, round by "
+        f"round ({paired.ROUNDS} unless --rounds), for one model and quantisation",
+    )
+    parser.add_argument(
+        "--gpu-report",
+        action="store_true",
+        help="measure the native cuda build on this machine's GPU instead, for docs/serve/gpu.md",
+    )
+    return parser
+
+
+def _earlier(options: argparse.Namespace) -> Results | None:
+    """Return the run to compare with, if any: it is read before hours of measuring, not after.
+
+    Raises ToolError where it cannot be read, or the page could not be written.
+    """
     if options.page and (options.page.suffix != ".md" or not options.page.parent.is_dir()):
         raise ToolError(
             f"--page {options.page}: name a file that ends in .md, in a folder that exists"
         )
+    return load(options.compare) if options.compare else None
+
+
+def _measure(images: Images, models: Models, options: argparse.Namespace) -> Results:
+    """Boot ours and the peers, model by model, and return what they came to."""
     rounds = options.rounds or (3 if options.quick else 5)
     plan = QUICK if options.quick else full_plan()
     names = options.models or (["nano"] if options.quick else list(models.models))
-
     image = describe_image(options.image)
     machine = describe_machine(options.image)
     peers = make_peers(images, options.peers)
@@ -129,7 +151,7 @@ def main(arguments: Sequence[str]) -> None:
     contenders += [contender for peer in peers for contender in peer.contenders]
     measured = [measure(models.models[name], contenders, plan, rounds, check) for name in names]
     shares = [each.busy for each in measured if each.busy is not None]
-    results = Results(
+    return Results(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         rounds=rounds,
         busy=max(shares) if len(shares) == len(measured) else None,
@@ -140,6 +162,30 @@ def main(arguments: Sequence[str]) -> None:
         refusals=tuple(refusal for each in measured for refusal in each.refusals),
         servers=tuple(server for each in measured for server in each.servers),
     )
+
+
+def _compare_images(models: Models, options: argparse.Namespace) -> None:
+    if len(options.images) < 2:
+        raise ToolError("--images compares the first with the others; name at least two")
+    rounds = options.rounds or paired.ROUNDS
+    name, quantisation = (options.models or ["nano"])[0], options.quant[0]
+    rows = paired.run(models.models[name], options.images, quantisation, rounds)
+    say(f"\n{name} {quantisation}, full shape, {rounds} rounds")
+    table(rows, paired.HEADER)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure tokens and embeddings per second, latency, start and memory of the image."""
+    images, models = load_images(), load_models()
+    options = _parser(images, models).parse_args(arguments)
+    if options.gpu_report:
+        gpu.report()
+        return
+    if options.images:
+        _compare_images(models, options)
+        return
+    earlier = _earlier(options)
+    results = _measure(images, models, options)
     save(results, options.output)
     show(results)
     if results.busy is None or results.busy > QUIET:

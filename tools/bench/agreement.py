@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.bench.contenders import OURS
 from tools.bench.measure import Subject
+from tools.bench.peers.ours import OURS
 from tools.bench.workloads import random_texts, random_tokens
-from tools.console import say
-from tools.errors import ToolError
+from tools.common.console import say
+from tools.common.errors import ToolError
 
 #: Rounding to bf16 or Q8_0 leaves 0.9999 and more (all peers on nano's true shape). A wrong mask or
 #: rotary base was seen to leave 0.998 and 0.997, another pooling, a missing feed-forward or a cut

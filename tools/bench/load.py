@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import json
+import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,12 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tools.errors import ToolError
+import httpx
+
+from tools.common.errors import ToolError
+from tools.facts.corpus import load_corpus
 
 #: A batch of long inputs takes a minute on two cores, and waits for those before it.
 REQUEST_SECONDS = 1800
 _PATH = "/v1/embeddings"
 _VECTOR = b'"embedding":'
+
+Tokens = list[int]
 
 
 @dataclass(frozen=True)
@@ -98,3 +105,32 @@ def _send(connection: http.client.HTTPConnection, body: bytes, vectors: int) -> 
         raise ToolError(
             f"the server answered with {content.count(_VECTOR)} vectors to {vectors} inputs"
         )
+
+
+def seconds_for(base_url: str, inputs: Sequence[Tokens], clients: int) -> float:
+    """Return the seconds in which ``clients`` at once, an input a request, embed all inputs."""
+    bodies = [json.dumps({"input": tokens}).encode() for tokens in inputs]
+    return send_all(base_url, bodies, clients=clients, vectors=1).seconds
+
+
+def random_inputs(base_url: str, count: int, length: int, seed: int = 0) -> list[Tokens]:
+    """Return ``count`` different inputs of exactly ``length`` tokens, always the same ones.
+
+    They are random words of the corpus and the model's end token. Different, so that no server can
+    answer one from another's work.
+    """
+    text = " ".join(document.text for document in load_corpus().documents)
+    words = _tokens(base_url, text, special=False)
+    end = _tokens(base_url, "a", special=True)[-1]
+    generator = random.Random(f"{seed} {length}")  # noqa: S311 - no secret
+    return [[*generator.choices(words, k=length - 1), end] for _ in range(count)]
+
+
+def _tokens(base_url: str, text: str, *, special: bool) -> Tokens:
+    body = {"content": text, "add_special": special}
+    try:
+        response = httpx.post(f"{base_url}/tokenize", json=body, trust_env=False, timeout=60)
+        response.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ToolError(f"the server at {base_url} did not answer /tokenize: {error}") from None
+    return list(response.json()["tokens"])

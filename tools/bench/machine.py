@@ -8,10 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.bench.servers import compressed_bytes
-from tools.docker_client import docker_client, run_docker
-from tools.errors import ToolError
-from tools.tags import LABEL_PREFIX
+from tools.common.errors import ToolError
+from tools.engine.docker import ask_docker
 
 #: The CPU features, as Linux names them, that decide which of ggml's kernels run.
 _TELLING_FLAGS = (
@@ -30,18 +28,6 @@ class Machine:
     flags: tuple[str, ...]
     memory_bytes: int
     kernel: str
-
-
-@dataclass(frozen=True)
-class ImageFacts:
-    """An image: its id in the engine, its source, and its sizes."""
-
-    name: str
-    id: str
-    llama_cpp: str
-    origin: str
-    bytes: int
-    compressed_bytes: int
 
 
 def read_cpuinfo(text: str) -> tuple[str, int, tuple[str, ...]]:
@@ -67,14 +53,10 @@ def read_cpuinfo(text: str) -> tuple[str, int, tuple[str, ...]]:
 
 def describe_machine(image: str) -> Machine:
     """Return what the engine and a container of ``image`` say of the machine under them."""
-    info = run_docker(["info", "--format", "{{json .}}"], timeout=60)
+    failed = "the engine does not describe its machine"
+    facts = json.loads(ask_docker(["info", "--format", "{{json .}}"], failed=failed))
     arguments = ["run", "--rm", "--entrypoint", "cat", image, "/proc/cpuinfo"]
-    cpuinfo = run_docker(arguments, timeout=60)
-    for answer in (info, cpuinfo):
-        if answer.returncode != 0:
-            raise ToolError(f"the engine does not describe its machine: {answer.stderr.strip()}")
-    facts = json.loads(info.stdout)
-    model, cores, flags = read_cpuinfo(cpuinfo.stdout)
+    model, cores, flags = read_cpuinfo(ask_docker(arguments, failed=failed))
     return Machine(
         cpu=model,
         cores=cores,
@@ -82,20 +64,6 @@ def describe_machine(image: str) -> Machine:
         flags=flags,
         memory_bytes=facts["MemTotal"],
         kernel=facts["KernelVersion"],
-    )
-
-
-def describe_image(name: str) -> ImageFacts:
-    """Return what an image is made of and how large it is; takes seconds, for compressing it."""
-    found = docker_client().image.inspect(name)
-    labels = found.config.labels or {}
-    return ImageFacts(
-        name=name,
-        id=found.id,
-        llama_cpp=labels.get(f"{LABEL_PREFIX}.llama-cpp.commit", "unknown"),
-        origin=labels.get(f"{LABEL_PREFIX}.llama-cpp.origin", "unknown"),
-        bytes=found.size,
-        compressed_bytes=compressed_bytes(name),
     )
 
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tools.bench.contenders import OURS, Contender
 from tools.bench.load import Sample, send_all
 from tools.bench.machine import available_bytes, busy_share
+from tools.bench.peers.ours import OURS, Contender
+from tools.bench.peers.servers import Booted, awake, frozen
 from tools.bench.results import Cell, Refusal, Server, make_cell
-from tools.bench.servers import Booted, awake, frozen
 from tools.bench.workloads import Workload, bodies
-from tools.catalog import Model
-from tools.console import loud, progress, say
-from tools.errors import ToolError
-from tools.fetch import models_dir
-from tools.synthetic import ensure_synthetic
+from tools.common.console import loud, progress, say
+from tools.common.errors import ToolError
+from tools.facts.models import Model
+from tools.weights.hub import models_dir
+from tools.weights.synthetic import ensure_synthetic
 
 _WARM_UP = Workload(16, 1, 1)
 #: What a server may need beyond what it has when it is started, in bytes: ours grows by 0.6 GB on

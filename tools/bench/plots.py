@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tools.bench.contenders import OURS
+from tools.bench.peers.ours import OURS
 from tools.bench.results import Cell, Results
 from tools.bench.statistics import median_spread
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.bench.contenders import OURS
-from tools.bench.machine import ImageFacts, Machine
-from tools.bench.results import Cell, PeerFacts, Results
+from tools.bench.machine import Machine
+from tools.bench.peers.image import ImageFacts
+from tools.bench.peers.ours import OURS, PeerFacts
+from tools.bench.results import Cell, Results
 from tools.bench.statistics import Spread, median_spread, ratios
 
 #: What all others are compared with, where it was measured too: what a user gets by default.

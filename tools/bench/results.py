@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.load import Sample
-from tools.bench.machine import ImageFacts, Machine
+from tools.bench.machine import Machine
+from tools.bench.peers.image import ImageFacts
+from tools.bench.peers.ours import PeerFacts
 from tools.bench.statistics import percentile
 from tools.bench.workloads import Workload
-from tools.errors import ToolError
+from tools.common.errors import ToolError
 
 _VERSION = 2
 
@@ -60,17 +62,6 @@ class Server(_Tested):
 
     starts: tuple[float, ...]
     peak_bytes: int
-
-
-@dataclass(frozen=True)
-class PeerFacts:
-    """What a peer was made of; the sizes are an image's, None for a Python environment."""
-
-    name: str
-    what: str
-    made_of: str
-    bytes: int | None
-    compressed_bytes: int | None
 
 
 @dataclass(frozen=True)

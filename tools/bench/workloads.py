@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from tools.corpus import load_corpus
+from tools.facts.corpus import load_corpus
 
 CLIENTS = (1, 4, 16, 64)
 LENGTHS = (16, 128, 512, 2048)
@@ -104,7 +104,7 @@ def random_texts(generator: np.random.Generator, count: int, length: int) -> lis
 def single_tokens() -> tuple[str, ...]:
     """Return words with the blank before them that are one token each in synthetic weights.
 
-    tools/synthetic.py makes one of every word of the corpus, as it stands there.
+    tools/weights/synthetic.py makes one of every word of the corpus, as it stands there.
     """
     text = " ".join(document.text for document in load_corpus().documents)
     return tuple(sorted(set(re.findall(r" [a-z]+(?= )", text))))

@@ -1,7 +1,7 @@
 """What every server must do, as plain functions.
 
-``test_contract.py`` runs them against a real server; ``tests/unit/test_wrong_server.py`` runs
-the same functions against a deliberately wrong one and shows that each can fail.
+``test_contract.py`` runs them against a real server; ``tests/unit/support/test_wrong_server.py``
+runs the same functions against a deliberately wrong one and shows that each can fail.
 """
 
 import pytest

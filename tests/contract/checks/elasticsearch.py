@@ -22,9 +22,9 @@ from tests.contract.checks.retrieval import MODELS, RIGHT, embed_documents, embe
 from tests.support.client import Client, describe, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine, truncate
-from tools.catalog import Model
-from tools.elastic.assets import asset, compose_url
-from tools.elastic.console_file import parse
+from tools.facts.models import Model
+from tools.search.elasticsearch.assets import asset, compose_url
+from tools.search.elasticsearch.console_file import parse
 
 #: How far the square of a vector's length may be from 1 where the similarity is dot_product
 #: (DenseVectorFieldMapper refuses what is farther).

@@ -6,7 +6,7 @@ import random
 
 from tests.support.client import Client
 from tests.support.server import Server
-from tools.corpus import load_corpus
+from tools.facts.corpus import load_corpus
 
 CORPUS = load_corpus()
 

@@ -10,7 +10,7 @@ from tests.contract.checks.inputs import CORPUS, same
 from tests.support.client import Client
 from tests.support.server import Server
 from tests.support.vectors import cosine, cosines, nearest, truncate
-from tools.catalog import load_models
+from tools.facts.models import load_models
 
 MODELS = load_models()
 

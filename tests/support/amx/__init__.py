@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.build import explained
-from tools.cache import cache_dir, locked
-from tools.catalog import load_images
-from tools.docker_client import docker_client, engine_platform
-from tools.origins import Choice, resolve_base
+from tools.common.cache import cache_dir, locked
+from tools.engine.docker import engine_platform
+from tools.facts.images import load_images
+from tools.images.stage import build_folder
+from tools.origins.choose import Choice, resolve_base
 
 #: What the library says on its standard error before it first multiplies tiles.
 SAID = "amx: tile instructions are emulated"
@@ -22,11 +22,11 @@ def build_emulator() -> Path:
     """
     base = resolve_base(load_images(), Choice(), engine_platform())
     folder = cache_dir() / "amx"
-    with locked(folder), explained("tests/support/amx"):
-        docker_client().buildx.build(
+    with locked(folder):
+        build_folder(
+            "amx",
             Path(__file__).parent,
-            build_contexts={"base": f"docker-image://{base.value}"},
-            output={"type": "local", "dest": str(folder)},
-            provenance=False,
+            {"base": f"docker-image://{base.value}"},
+            output=f"type=local,dest={folder}",
         )
     return folder / "libamx.so"

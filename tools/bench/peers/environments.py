@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.bench.peers.known import Environment
-from tools.cache import cache_dir, locked
-from tools.catalog import ROOT
-from tools.console import say
-from tools.errors import ToolError
-from tools.native_server import tail
-from tools.processes import run_bounded
+from tools.common.cache import cache_dir, locked
+from tools.common.console import say
+from tools.common.errors import ToolError
+from tools.common.processes import run_bounded, tail
+from tools.facts.paths import ROOT
 
 #: Seconds: compiling llama.cpp on two cores, and a slow index, with a wide margin.
 _INSTALL_SECONDS = 3600
@@ -26,7 +25,7 @@ _INSTALL_SECONDS = 3600
 _EXPORT_SECONDS = 1800
 _STAMP = "made-of.sha256"
 
-_ENGINE = Path(__file__).parent / "engine"
+_INFERENCE = Path(__file__).parent / "inference"
 
 
 def interpreter(environment: Environment) -> Path:
@@ -78,7 +77,7 @@ def installed_versions(environment: Environment) -> str:
 
 
 def engine_environment() -> dict[str, str]:
-    """Return the variables with which an environment's Python finds tools.bench.peers.engine.
+    """Return the variables with which an environment's Python finds tools.bench.peers.inference.
 
     Of this project it finds nothing else that it could import: the rest needs our own packages.
     """
@@ -99,7 +98,7 @@ def ensure_onnx(environment: Environment, file: Path) -> Path:
                 shutil.rmtree(folder)
             folder.mkdir(parents=True)
             say(f"exporting {file.name} to ONNX")
-            module = ["-m", "tools.bench.peers.engine.export"]
+            module = ["-m", "tools.bench.peers.inference.export"]
             _run(
                 [str(interpreter(environment)), *module, str(file), str(folder / "model.onnx")],
                 f"{file.name} could not be exported to ONNX",
@@ -123,7 +122,7 @@ def _export_fingerprint(environment: Environment, file: Path) -> str:
         repr((_fingerprint(environment), str(file), facts.st_size, facts.st_mtime_ns)).encode()
     )
     for name in ("export.py", "torch_model.py", "weights.py"):
-        digest.update((_ENGINE / name).read_bytes())
+        digest.update((_INFERENCE / name).read_bytes())
     return digest.hexdigest()
 
 

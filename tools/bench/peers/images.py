@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tools.bench.machine import ImageFacts, describe_image
+from tools.bench.peers.image import ImageFacts, describe_image
 from tools.bench.peers.known import ImagePeer
-from tools.bench.servers import Booted, Container
-from tools.build import build_image
-from tools.catalog import Image, Images, Model
-from tools.docker_client import docker_client, engine_platform, run_docker
-from tools.errors import ToolError
-from tools.origins import Choice
-from tools.stack import CONTAINER_PORT, Running, wait_until_healthy
+from tools.bench.peers.servers import Booted, Container
+from tools.common.errors import ToolError
+from tools.engine.docker import ask_docker, engine_platform, run_docker
+from tools.facts.images import Image, Images
+from tools.facts.models import Model
+from tools.images.build import build_image
+from tools.origins.choose import Choice
+from tools.serving.health import CONTAINER_PORT, wait_until_healthy
+from tools.serving.leftovers import OWNER_LABEL, this_process
+from tools.serving.profile import Running
 
 
 def build_peer(images: Images, peer: ImagePeer) -> ImageFacts:
@@ -43,7 +46,9 @@ def container_options(peer: ImagePeer, model: Model, file: Path) -> list[str]:
     settings = {"LLAMA_ARG_MODEL": f"/models/{file.name}", **peer.settings[model.name]}
     named = [word for key, value in settings.items() for word in ("--env", f"{key}={value}")]
     volume = f"{file.parent.resolve()}:/models:ro"
-    return ["--publish", f"127.0.0.1::{CONTAINER_PORT}", "--volume", volume, *named]
+    owner = f"{OWNER_LABEL}={this_process()}"
+    published = f"127.0.0.1::{CONTAINER_PORT}"
+    return ["--label", owner, "--publish", published, "--volume", volume, *named]
 
 
 @contextmanager
@@ -54,19 +59,11 @@ def booted_peer(peer: ImagePeer, image: str, model: Model, file: Path) -> Iterat
     """
     options = container_options(peer, model, file)
     # Not `docker run`: where that cannot start the container, it leaves it behind.
-    container = _docker("create", "--pull", "never", *options, image)
+    container = ask_docker(["create", "--pull", "never", *options, image])
     try:
-        _docker("start", container)
-        client = docker_client()
-        wait_until_healthy(client, client.container.inspect(container))
-        address = _docker("port", container, f"{CONTAINER_PORT}/tcp").splitlines()[0]
+        ask_docker(["start", container])
+        wait_until_healthy(container)
+        address = ask_docker(["port", container, f"{CONTAINER_PORT}/tcp"]).splitlines()[0]
         yield Container(Running(f"http://{address}", container))
     finally:
         run_docker(["rm", "--force", "--volumes", container], timeout=60)
-
-
-def _docker(*arguments: str) -> str:
-    result = run_docker(arguments, timeout=120)
-    if result.returncode != 0:
-        raise ToolError(f"`docker {arguments[0]}` failed: {result.stderr.strip()}")
-    return result.stdout.strip()

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from tools.catalog import BootstrapOrigin
-from tools.synthetic import Quantisation
+from tools.facts.images import BootstrapOrigin
+from tools.weights.recipe import Quantisation
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ _LLAMA_CPP_PYTHON = Environment(
     compiles="llama.cpp, which takes minutes",
 )
 
-_ENGINE = ("-m", "tools.bench.peers.engine", "--port", "{port}")
+_ENGINE = ("-m", "tools.bench.peers.inference", "--port", "{port}")
 
 
 def _pytorch(name: str, dtype: str) -> PythonPeer:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.bench.contenders import Boot, Contender
 from tools.bench.peers.environments import (
     engine_environment,
     ensure_environment,
@@ -17,15 +16,16 @@ from tools.bench.peers.environments import (
 )
 from tools.bench.peers.images import booted_peer, build_peer
 from tools.bench.peers.known import PEERS, PYTORCH_FP32, ImagePeer, Peer, PythonPeer
+from tools.bench.peers.ours import Boot, Contender, PeerFacts
 from tools.bench.peers.process import booted_process
-from tools.bench.results import PeerFacts
-from tools.bench.servers import Booted
-from tools.catalog import Images, Model
-from tools.console import loud
-from tools.errors import ToolError
-from tools.native_build import amx_is_miscompiled
-from tools.processes import run_bounded
-from tools.synthetic import Quantisation
+from tools.bench.peers.servers import Booted
+from tools.common.console import loud
+from tools.common.errors import ToolError
+from tools.common.processes import run_bounded
+from tools.facts.images import Images
+from tools.facts.models import Model
+from tools.images.toolchain import amx_is_miscompiled
+from tools.weights.recipe import Quantisation
 
 ALL = "all"
 
@@ -112,7 +112,7 @@ def runnable(peer: PythonPeer, compiler: Callable[[], str]) -> tuple[Quantisatio
     """Return the quantisations that a peer can serve: not Q8_0 where its compiler breaks AMX.
 
     With AMX, a server compiled by such a GCC ends at the first quantised input
-    (tools/native_build.py); without, all is well.
+    (tools/native/build.py); without, all is well.
     """
     quantised = "Q8_0" in peer.quantisations and bool(peer.environment.compiles)
     if quantised and has_amx() and amx_is_miscompiled(compiler()):

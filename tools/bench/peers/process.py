@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tools.bench.servers import is_healthy, read_peak
-from tools.errors import ToolError
-from tools.native_server import STOP_SECONDS, describe_end, tail
-from tools.stack import BOOT_SECONDS
+from tools.bench.peers.servers import PROBE_PAUSE, is_healthy, read_peak
+from tools.common.errors import ToolError
+from tools.common.processes import describe_end, tail
+from tools.common.waiting import wait_for
+from tools.serving.health import BOOT_SECONDS
+from tools.serving.profile import STOP_SECONDS
 
-_PROBE_PAUSE = 0.01
 #: What stands for the port in a command.
 PORT = "{port}"
 
@@ -55,16 +56,19 @@ class Process:
                 env=self._environment,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + BOOT_SECONDS
-        while not is_healthy(f"{self.base_url}{self._health}"):
-            code = self._process.poll()
-            if code is not None:
+        process = self._process
+
+        def look() -> bool | None:
+            if is_healthy(f"{self.base_url}{self._health}"):
+                return True
+            if (code := process.poll()) is not None:
                 raise ToolError(
                     f"it ended before it was healthy, with {describe_end(code)}:\n{self._said()}"
                 )
-            if time.monotonic() > deadline:
-                raise ToolError(f"it was not healthy within {BOOT_SECONDS} s:\n{self._said()}")
-            time.sleep(_PROBE_PAUSE)
+            return None
+
+        if wait_for(look, BOOT_SECONDS, PROBE_PAUSE) is None:
+            raise ToolError(f"it was not healthy within {BOOT_SECONDS} s:\n{self._said()}")
 
     def stop(self) -> None:
         """End it and all that it started; does nothing where it was not started."""

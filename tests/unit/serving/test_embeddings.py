@@ -1,0 +1,92 @@
+"""The client of the tools: what it asks, and what a person is told when that fails."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+
+from tests.support.wrong_server import WrongServer
+from tools.common.errors import ToolError
+from tools.facts.models import load_models
+from tools.serving.client import EmbeddingServer
+
+MODEL = load_models().models["nano"]
+
+
+@contextmanager
+def answering(status: int, body: str) -> Iterator[str]:
+    """A server that answers everything alike; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_side_is_the_same_as_its_prefix() -> None:
+    with WrongServer(MODEL) as toy:
+        server = EmbeddingServer(toy.described().base_url + "/")
+        for side, prefix in (("query", "Query: "), ("document", "Document: ")):
+            assert np.array_equal(
+                server.embed(["cats sleep"], side=side), server.embed([prefix + "cats sleep"])
+            )
+
+
+def test_dimensions_and_the_models_name() -> None:
+    with WrongServer(MODEL) as toy:
+        server = EmbeddingServer(toy.described().base_url)
+        assert server.embed(["a", "b"]).shape == (2, 768)
+        assert server.embed(["a", "b"], dimensions=64).shape == (2, 64)
+        assert server.model() == toy.name
+
+
+def test_a_server_that_ignores_dimensions_is_noticed() -> None:
+    with WrongServer(MODEL, "dimensions ignored") as toy:
+        server = EmbeddingServer(toy.described().base_url)
+        with pytest.raises(ToolError, match=r"\(1, 768\) numbers instead of \(1, 64\).*--no-patch"):
+            server.embed(["a"], dimensions=64)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, "{}", "wants a key; set LLAMA_API_KEY"),
+        (404, "{}", "is it a server of ours"),
+        (400, json.dumps({"error": {"message": "too long"}}), "answered 400: too long"),
+        (502, "<html>Bad Gateway", "answered 502: <html>Bad Gateway"),
+        (200, "<html>hello", "no embedding server answers"),
+        (200, '{"data": []}', "instead of"),
+    ],
+)
+def test_each_refusal_is_one_sentence(status: int, body: str, said: str) -> None:
+    with answering(status, body) as address, pytest.raises(ToolError, match=said) as fault:
+        EmbeddingServer(address).embed(["a"], side="query")
+    assert address in str(fault.value)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "localhost:8080", "http://["])
+def test_an_address_where_nothing_answers_is_said_with_what_to_do(address: str) -> None:
+    with pytest.raises(ToolError, match="nox -s up"):
+        EmbeddingServer(address).model()

@@ -1,0 +1,159 @@
+"""Every contract check can fail: each fault of the wrong server is caught by its checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.contract.checks import elasticsearch, errors, numbers, sides
+from tests.contract.checks.all import CHECKS
+from tests.contract.checks.check import Check
+from tests.support.wrong_server import FAULTS, ToyReference, WrongServer
+from tools.facts.models import load_models
+
+MODELS = load_models().models
+BY_NAME = {check.name: check for check in CHECKS}
+REFUSALS = {f"refuses_{name}" for name in errors.BAD_REQUESTS}
+REFERENCES = {f"reference_{length}_tokens" for length in numbers.LENGTHS}
+
+ADDS_PREFIX = {f"side_{name}" for name in sides.WAYS}
+ELASTIC_SHORT = {
+    f"elasticsearch_{name}_{way}"
+    for name in elasticsearch.VERSIONS
+    for way in ("semantic-text", "dense-vector")
+}
+SIDE_CLIENTS = {"side_from_openai_client", "langchain_client"}
+
+#: Which checks catch which fault. A fault may be caught by others too; these must catch it.
+CAUGHT_BY: dict[str, set[str]] = {
+    "wrong dims": {"dims", "fields", "serves_1_tokens"},
+    "unnormalised": {"unit_norm", "elasticsearch_8.15_classic"},
+    "constant": {"distinct", "concurrent_clients", "prefix_asymmetry"},
+    "zeros": {"finite", "unit_norm"},
+    "nan": {"finite", "fields"},
+    "not deterministic": {"deterministic", "base64_equals_float"},
+    "imprecise": REFERENCES,
+    "mean pooling": {"reference_16_tokens", "reference_2000_tokens", "model_card_similarities"},
+    "prefix blind": {"prefix_asymmetry", "prefixes_help"},
+    "leading numbers meaningless": {"matryoshka"},
+    "retrieval broken": {
+        "lexical_searches",
+        "searches",
+        "model_card_similarities",
+        "elasticsearch_9.0_classic",
+    },
+    "neighbours in a batch mix": {"batch_equals_single", "batch_64_in_order"},
+    "beginning cut off": {"serves_context"},
+    "ASCII only": {"text_accents", "text_chinese", "text_emoji", "text_right_to_left"},
+    "C strings": {"text_nul"},
+    "control characters dropped": {"text_newline_only", "text_control_characters"},
+    "token arrays read as text": {"token_array", "list_of_token_arrays", "mixed_input"},
+    "strings split into words": {"single_string"},
+    "answers shuffled": {"batch_2_in_order", "batch_64_in_order", "elasticsearch_8.15_classic"},
+    "index from one": {"batch_1_in_order", "fields"},
+    "batches end at 256": {"batch_300_in_order"},
+    "usage off by one": {
+        "usage_counts_tokens",
+        "openai_client",
+        "serves_1_tokens",
+        "serves_511_tokens",
+        "serves_512_tokens",
+    },
+    "fields missing": {"fields"},
+    "base64 of float64": {
+        "base64_equals_float",
+        "openai_client",
+        "elasticsearch_request",
+        "elasticsearch_9.5_classic",
+    },
+    "dimensions ignored": {
+        "dimensions",
+        "dimensions_from_clients",
+        "elasticsearch_9.5_dense-vector",
+    },
+    "dimensions not normalised": {"dimensions"},
+    "dimensions refused without a reason": {"dimensions_refusal_names_sizes"},
+    "null fields refused": {"null_fields"},
+    "sides ignored": ADDS_PREFIX | SIDE_CLIENTS | {"side_single_text", "side_with_dimensions"},
+    "sides swapped": ADDS_PREFIX
+    | SIDE_CLIENTS
+    | {"side_single_text", "side_with_dimensions", "elasticsearch_custom"},
+    "prefix doubled": ADDS_PREFIX,
+    "prefix not counted": ADDS_PREFIX,
+    "path prefixes ignored": {"side_query_path", "side_document_path"}
+    | SIDE_CLIENTS
+    | ELASTIC_SHORT,
+    "wrong sides accepted": {f"side_refuses_{name}" for name in sides.REFUSED},
+    "concurrent answers swapped": {"concurrent_clients"},
+    "another model's name": {"models", "fields"},
+    "synthetic weights unnamed": {"models"},
+    "answers under another model's name": {"fields", "model_named_in_request"},
+    "errors are 500": REFUSALS | {"openai_client_error", "refuses_more_than_context"},
+    "errors are text": REFUSALS | {"openai_client_error", "refuses_more_than_context"},
+    "bad requests accepted": REFUSALS | {"openai_client_error", "refuses_more_than_context"},
+    "unknown fields refused": {"elasticsearch_request"},
+    "broken after an error": {"serves_after_bad_requests", "serves_after_too_long_input"},
+    "micro-batch of 512": {
+        "serves_513_tokens",
+        "serves_2047_tokens",
+        "serves_2048_tokens",
+        "serves_2049_tokens",
+        "serves_context",
+    },
+    "context refused": {"serves_context"},
+    "more than context accepted": {"refuses_more_than_context", "serves_after_too_long_input"},
+    "limit unnamed": {"refuses_more_than_context"},
+    "truncation unsaid": {"truncates", "truncates_nothing"},
+    "truncation loses the end": {"truncates"},
+    "truncation everywhere": {"truncates", "truncates_nothing"},
+    "never healthy": {"health"},
+    "no metrics": {"metrics"},
+    "metrics stand still": {"metrics"},
+}
+
+
+@pytest.fixture(autouse=True)
+def toy_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a toy's "model file" be just its model's name."""
+    monkeypatch.setattr(
+        numbers, "reference", lambda model_file: ToyReference(MODELS[model_file.name])
+    )
+
+
+def run(check: Check, server: WrongServer) -> None:
+    check.run(server.described(model_file=Path(server.model.name)))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_without_a_fault_every_check_passes(model: str) -> None:
+    with WrongServer(MODELS[model], synthetic=False) as server:
+        for check in CHECKS:
+            run(check, server)
+
+
+def test_without_a_fault_synthetic_weights_are_named_so() -> None:
+    with WrongServer(MODELS["nano"], synthetic=True) as server:
+        run(BY_NAME["models"], server)
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"), [(fault, name) for fault in CAUGHT_BY for name in sorted(CAUGHT_BY[fault])]
+)
+def test_fault_is_caught(fault: str, name: str) -> None:
+    synthetic = "real-weights" not in BY_NAME[name].needs
+    wrong = WrongServer(MODELS["nano"], fault, synthetic=synthetic)
+    with wrong as server, pytest.raises(AssertionError):
+        run(BY_NAME[name], server)
+
+
+def test_every_check_catches_a_fault() -> None:
+    assert set().union(*CAUGHT_BY.values()) == set(BY_NAME)
+
+
+def test_every_fault_is_caught() -> None:
+    assert set(CAUGHT_BY) == FAULTS
+
+
+def test_names_are_unique() -> None:
+    assert len(BY_NAME) == len(CHECKS)

@@ -1,0 +1,1 @@
+"""What every tool uses: errors, the terminal, processes, the cache, the web, apt."""

@@ -1,0 +1,1 @@
+"""A Docker Engine: found, installed, spoken to."""

@@ -1,0 +1,119 @@
+"""The one place that runs the docker command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tools.common.errors import ToolError
+
+#: Seconds for what takes the engine moments, on a machine that is busy.
+_SECONDS = 120
+
+
+def run_docker(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = _SECONDS,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``docker ARGUMENTS`` and return its result, output captured, exit code unchecked.
+
+    ``environment`` replaces this process's own; ``timeout`` is in seconds. Raises ToolError when
+    the command is missing or takes longer than ``timeout``.
+    """
+    return _run(arguments, timeout, environment, stdout=subprocess.PIPE)
+
+
+def ask_docker(
+    arguments: Sequence[str],
+    *,
+    failed: str = "",
+    environment: Mapping[str, str] | None = None,
+    timeout: float = _SECONDS,
+) -> str:
+    """Run ``docker ARGUMENTS`` and return what it printed, without white space around it.
+
+    Raises ToolError, with ``failed`` and docker's own words, when it fails.
+    """
+    result = run_docker(arguments, environment=environment, timeout=timeout)
+    if result.returncode != 0:
+        raise docker_failure(result.stderr, failed or f"`docker {' '.join(arguments)}` failed")
+    return result.stdout.strip()
+
+
+def show_docker(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``docker ARGUMENTS`` as :func:`run_docker` does, but let its progress be seen.
+
+    Only stderr is captured: stdout goes where ours goes.
+    """
+    return _run(arguments, timeout, environment, stdout=None)
+
+
+def _run(
+    arguments: Sequence[str],
+    timeout: float | None,
+    environment: Mapping[str, str] | None,
+    *,
+    stdout: int | None,
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["docker", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=timeout,
+            env=None if environment is None else dict(environment),
+        )
+    except FileNotFoundError:
+        raise ToolError("there is no docker command on PATH; run `nox -s engine`") from None
+    except subprocess.TimeoutExpired:
+        raise ToolError(
+            f"`docker {' '.join(arguments)}` gave no answer within {timeout:.0f} seconds"
+        ) from None
+
+
+def docker_failure(said: str, failed: str) -> ToolError:
+    """Return the error for what docker ``said`` on stderr when ``failed`` happened."""
+    text = said.strip()
+    if "permission denied" in text and "to connect to the docker" in text.lower():
+        return ToolError(
+            "you may not use the Docker Engine: run this as root, or join the group docker "
+            f"(`sudo usermod -aG docker $USER`, then log in again) ({text})"
+        )
+    if "Cannot connect to the Docker daemon" in text or "error during connect" in text:
+        if "DOCKER_HOST" in os.environ:
+            return ToolError(
+                f"no Docker Engine answers at DOCKER_HOST ({text}); correct that variable, or "
+                "unset it"
+            )
+        return ToolError(f"no Docker Engine answers; run `nox -s engine` ({text})")
+    separator = "\n" if "\n" in text else " "
+    return ToolError(f"{failed}:{separator}{text or 'no reason given'}")
+
+
+def engine_platform() -> str:
+    """Return the platform that the engine builds on and runs without emulation: linux/amd64, ...
+
+    Raises ToolError when no engine answers.
+    """
+    answer = run_docker(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"], timeout=30)
+    if answer.returncode != 0:
+        raise ToolError(f"no Docker Engine answers; run `nox -s engine` ({answer.stderr.strip()})")
+    return answer.stdout.strip()
+
+
+def image_field(name: str, field: str) -> Any:
+    """Return a field of `docker image inspect`, such as ``.Id``, of a local image."""
+    return ask_docker(["image", "inspect", "--format", f"{{{{{field}}}}}", name])

@@ -1,0 +1,1 @@
+"""The images: built, labelled, named, carried."""

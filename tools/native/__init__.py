@@ -1,0 +1,1 @@
+"""The same without an engine: built and run on this machine itself."""

@@ -1,0 +1,1 @@
+"""Publish an image: plan, push, test, name."""

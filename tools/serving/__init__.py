@@ -1,0 +1,1 @@
+"""Serve a model from an image, and what is done with a server."""

@@ -1,0 +1,92 @@
+"""Ask a running embedding server for vectors, with errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.common.errors import ToolError
+
+_REQUEST_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class EmbeddingServer:
+    """Where a server of ours answers, and the key that it wants, if any."""
+
+    base_url: str
+    api_key: str | None = None
+
+    def model(self) -> str:
+        """Return the name of the model that is served. Raises ToolError when none answers."""
+        return str(self._ask("GET", "/v1/models")["data"][0]["id"])
+
+    def embed(
+        self, texts: Sequence[str], *, side: str | None = None, dimensions: int | None = None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of texts, shape (len(texts), dimensions).
+
+        ``side`` is query or document, whose prefix the server then adds; without ``dimensions``
+        the size is the server's own. Raises ToolError when it does not answer with such vectors.
+        """
+        body: dict[str, Any] = {"input": list(texts)}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        path = f"/{side}/v1/embeddings" if side else "/v1/embeddings"
+        answer = self._ask("POST", path, body)
+        vectors = np.array([item["embedding"] for item in answer["data"]], dtype=np.float32)
+        wanted = (len(texts), dimensions or vectors.shape[-1])
+        if vectors.shape != wanted:
+            raise ToolError(
+                f"the server at {self.base_url} answered with {vectors.shape} numbers instead of "
+                f"{wanted}; was its image built with --no-patches?"
+            )
+        return vectors
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        address = self.base_url.rstrip("/") + path
+        try:
+            response = httpx.request(
+                method,
+                address,
+                json=body,
+                headers=headers,
+                timeout=_REQUEST_SECONDS,
+                # A proxy of the environment is for the outside world.
+                trust_env=False,
+            )
+            response.raise_for_status()
+            answer: dict[str, Any] = response.json()
+        except httpx.HTTPStatusError as error:
+            raise _refusal(address, error.response) from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise ToolError(
+                f"no embedding server answers at {address} ({error}); "
+                "`nox -s up -- nano` starts one, at http://localhost:8080"
+            ) from None
+        return answer
+
+
+def _refusal(address: str, response: httpx.Response) -> ToolError:
+    if response.status_code in (401, 403):
+        return ToolError(f"{address} wants a key; set LLAMA_API_KEY to one that it knows")
+    if response.status_code == 404:
+        return ToolError(
+            f"nothing answers {address}: is it a server of ours, with our patches, and is the "
+            "address given without /v1?"
+        )
+    return ToolError(f"{address} answered {response.status_code}: {_reason(response)}")
+
+
+def _reason(response: httpx.Response) -> str:
+    """Return the message of an error in OpenAI's form, or the beginning of any other."""
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]

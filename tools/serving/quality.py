@@ -1,0 +1,124 @@
+"""What a shorter vector costs: `nox -s quality` asks a booted server for every Matryoshka size.
+
+The example corpus's searches are ranked at each size and compared with the ranking of the full
+vectors. On synthetic weights this shows that the sizes work, not what they cost: their numbers
+are random, where a trained model puts what matters most first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.common.console import say, table
+from tools.common.errors import run_verb
+from tools.facts.corpus import Corpus, load_corpus
+from tools.facts.images import load_images
+from tools.facts.models import Model, load_models
+from tools.serving.client import EmbeddingServer
+from tools.serving.options import (
+    add_image_arguments,
+    add_weights_arguments,
+    choose_image,
+    choose_weights,
+    compose_overrides,
+)
+from tools.serving.profile import booted
+
+#: A float32, as vector indexes keep it.
+_BYTES_PER_NUMBER = 4
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the rankings at one size compare with those of the full vectors."""
+
+    size: int
+    found: int  # searches whose document comes first
+    pairs: float  # share of document pairs in the same order
+
+
+def same_order(scores: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
+    """Return the share of pairs of columns that both rank alike, over all rows.
+
+    1 is the same ranking, 0.5 what chance gives; Kendall's tau is twice this minus 1.
+    """
+    first, second = np.triu_indices(scores.shape[1], k=1)
+    ours = np.sign(scores[:, first] - scores[:, second])
+    theirs = np.sign(expected[:, first] - expected[:, second])
+    return float((ours == theirs).mean())
+
+
+def measure(base_url: str, model: Model, corpus: Corpus, *, lexical: bool) -> list[Agreement]:
+    """Return the agreement at each of the model's sizes, the largest first.
+
+    ``lexical`` takes the wordings that share a document's words, which is all that synthetic
+    weights understand.
+    """
+    searches = [each.lexical if lexical else each.text for each in corpus.searches]
+    documents = [each.text for each in corpus.documents]
+    ids = [each.id for each in corpus.documents]
+    right = np.array([ids.index(each.finds) for each in corpus.searches])
+    found = []
+    server = EmbeddingServer(base_url)
+    full = None
+    for size in reversed(model.matryoshka):
+        queries = server.embed(searches, side="query", dimensions=size)
+        scores = queries @ server.embed(documents, side="document", dimensions=size).T
+        full = scores if full is None else full
+        first = int((scores.argmax(axis=1) == right).sum())
+        found.append(Agreement(size, first, same_order(scores, full)))
+    return found
+
+
+def show(model: Model, corpus: Corpus, agreements: Sequence[Agreement], *, weights: str) -> None:
+    """Print one model's table."""
+    say(f"\n{model.name}, {weights} weights")
+    rows = [
+        (
+            each.size,
+            each.size * _BYTES_PER_NUMBER,
+            f"{each.size * _BYTES_PER_NUMBER / 1000:.2f} GB",
+            f"{each.found} of {len(corpus.searches)}",
+            f"{each.pairs:.1%}",
+        )
+        for each in agreements
+    ]
+    header = ("dimensions", "bytes a vector", "a million", "found first", "pairs in the same order")
+    table(rows, header)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Boot each model and measure it."""
+    images, models, corpus = load_images(), load_models(), load_corpus()
+    parser = argparse.ArgumentParser(prog="nox -s quality --", description=main.__doc__)
+    # No choices: argparse would apply them to the empty default as well.
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(models.models))
+    add_weights_arguments(parser, models)
+    add_image_arguments(parser, gpu=True)
+    options = parser.parse_args(arguments)
+    unknown = set(options.models) - set(models.models)
+    if unknown:
+        parser.error(f"unknown model {min(unknown)}; there are {', '.join(models.models)}")
+    image = choose_image(images, options)
+    for name in options.models or models.models:
+        model = models.models[name]
+        weights = choose_weights(models, model, options)
+        with booted(
+            model,
+            weights.file,
+            image=image,
+            synthetic=weights.synthetic,
+            overrides=compose_overrides(options),
+        ) as running:
+            agreements = measure(running.base_url, model, corpus, lexical=weights.synthetic)
+        show(model, corpus, agreements, weights=options.weights)
+
+
+if __name__ == "__main__":
+    sys.exit(run_verb(main))

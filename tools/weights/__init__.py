@@ -1,0 +1,1 @@
+"""Model files: the real ones and synthetic ones."""
