@@ -98,7 +98,7 @@ def up_failure(said: str, environment: Mapping[str, str]) -> ToolError:
     if "could not select device driver" in text:
         return ToolError(
             "docker cannot give a container the GPU: NVIDIA's driver and container toolkit must be "
-            f"installed, and docker restarted after that (README.md, On an NVIDIA GPU)\n{text}"
+            f"installed, and docker restarted after that (docs/serve/gpu.md)\n{text}"
         )
     if "No such image" in text or "pull access denied" in text:
         return ToolError(
