@@ -42,15 +42,15 @@ def lock_of(packages: str) -> Path:
 
 def pip_install(session: nox.Session, interpreter: Path | str, packages: str) -> None:
     """Install a dependency group, or what all verbs share, in its locked versions."""
-    what = ["--require-hashes", "--requirement", str(lock_of(packages))]
+    pip = (str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q")
     if os.environ.get(UNLOCKED):
         facts = nox.project.load_toml(PROJECT)
         own = facts["project"]["dependencies"] if packages == SHARED else []
         group = "dev" if packages == SHARED else packages
-        what = [*own, *nox.project.dependency_groups(facts, group)]
-    pip = (str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q")
+        session.run(*pip, *own, *nox.project.dependency_groups(facts, group))
+        return
     try:
-        session.run(*pip, *what)
+        session.run(*pip, "--require-hashes", "--requirement", str(lock_of(packages)))
     except nox.command.CommandFailed:
         session.error(
             f"pip could not install what {lock_of(packages)} lists. Where your package index has "

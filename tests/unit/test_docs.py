@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_workflows import help_of
+from tests.unit.test_workflows import SUBCOMMANDS, help_of
 from tests.unit.test_workflows import verbs as sessions
 from tools.facts.paths import ROOT
 
@@ -22,9 +22,6 @@ SPEAKING = [
     for path in sorted(ROOT.glob(pattern))
     if path.is_file()
 ]
-
-#: Verbs whose first word has a command line of its own.
-SUBCOMMANDS = {"native": {"build", "serve", "archive"}, "archive": {"save", "load"}}
 
 
 def verbs() -> frozenset[str]:
@@ -134,3 +131,5 @@ def test_the_docs_list_every_patch_and_every_folder() -> None:
     ).stdout.splitlines()
     folders = {name.partition("/")[0] for name in tracked if "/" in name and name[0] != "."}
     assert folders | {"reports"} == set(re.findall(r"^(\w+)/ ", layout, re.MULTILINE))
+    rooms = {path.parent.name for path in (ROOT / "tools").glob("*/__init__.py")}
+    assert rooms == set(re.findall(r"^\| `(\w+)` +\|", layout, re.MULTILINE))

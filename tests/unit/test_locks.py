@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import nox
+import nox.command
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import noxfile
+from tools.common.errors import ToolError
 
 PROJECT = nox.project.load_toml(noxfile.PROJECT)
 GROUPS = ("nox", "native", "bench", "docs", "lock")
@@ -89,13 +91,27 @@ def test_what_goes_on_top_of_the_environment_agrees_with_it() -> None:
 
 
 class Session:
-    """A nox session that notes what it would install."""
+    """A nox session that notes what it would install, or cannot."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fails: bool = False) -> None:
         self.ran: list[str] = []
+        self.fails = fails
 
     def run(self, *arguments: str) -> None:
         self.ran += arguments
+        if self.fails:
+            raise nox.command.CommandFailed
+
+    def error(self, message: str) -> None:
+        raise ToolError(message)
+
+
+def test_an_index_without_the_locked_files_is_said_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(noxfile.UNLOCKED, raising=False)
+    with pytest.raises(ToolError, match=f"docs.txt lists.*{noxfile.UNLOCKED}=1"):
+        noxfile.pip_install(Session(fails=True), "python", "docs")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("packages", [noxfile.SHARED, *GROUPS])

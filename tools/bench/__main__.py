@@ -122,7 +122,7 @@ def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
     parser.add_argument(
         "--gpu-report",
         action="store_true",
-        help="measure the native cuda build on this machine's GPU instead, for docs/gpu.md",
+        help="measure the native cuda build on this machine's GPU instead, for docs/serve/gpu.md",
     )
     return parser
 

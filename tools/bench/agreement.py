@@ -92,7 +92,8 @@ def embed(subject: Subject, inputs: Sequence[list[int]] | Sequence[str], tokens:
         items = sorted(content["data"], key=lambda item: item["index"])
         vectors = np.array([decode(item["embedding"]) for item in items])
     except urllib.error.HTTPError as error:
-        said = error.read(300).decode(errors="replace")
+        with error:
+            said = error.read(300).decode(errors="replace")
         raise ToolError(f"{label} answered {error.code}: {said}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ToolError(

@@ -144,7 +144,10 @@ def is_healthy(url: str) -> bool:
     try:
         with opener.open(url, timeout=5):
             return True
-    except (OSError, urllib.error.HTTPError):
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except OSError:
         return False
 
 
