@@ -95,11 +95,15 @@ _SERVER_ONLY = (
     ("LLAMA_USE_PREBUILT_UI", "OFF"),
 )
 
-#: What images/Dockerfile sets for speed and memory, set back to llama.cpp's and OpenMP's defaults.
+#: What images/Dockerfile sets beyond what is needed to serve, set back to llama.cpp's and OpenMP's
+#: defaults (for the slots "auto": four that share the context).
 _DEFAULTS = {
     "GOMP_SPINCOUNT": "300000",
     "LLAMA_ARG_CACHE_IDLE_SLOTS": "1",
     "LLAMA_ARG_CACHE_RAM": "8192",
+    "LLAMA_ARG_ENDPOINT_METRICS": "0",
+    "LLAMA_ARG_KV_UNIFIED": "0",
+    "LLAMA_ARG_N_PARALLEL": "-1",
 }
 
 #: Its compose file for both models. There it named the batches LLAMA_ARG_BATCH_SIZE and
