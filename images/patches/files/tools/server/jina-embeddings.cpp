@@ -601,7 +601,10 @@ server_http_res_ptr jina_embeddings::impl::models(const server_http_req & req, c
     if (list.contains("models")) {
         list["models"].at(0)["capabilities"] = embedding;
     }
-    const std::string wanted = req.get_param("model");
+    // Behind /models/, in which a name may have slashes of its own.
+    const std::string path   = req.path.substr(jina_api_prefix().size());
+    const size_t      begin  = path.find("/models/");
+    const std::string wanted = begin == std::string::npos ? "" : path.substr(begin + 8);
     if (wanted.empty()) {
         res->data = list.dump();
     } else if (wanted == model.value("id", "")) {

@@ -65,6 +65,13 @@ bool is_given(int argc, char ** argv, const char * variable, std::initializer_li
     return false;
 }
 
+// The name in the two forms that it has in the sources that we build: one, or several.
+template <typename Names> auto set_name(Names & names, const std::string & name, int) -> decltype(names.insert(name), void()) {
+    names.insert(name);
+}
+
+template <typename Name> void set_name(Name & one, const std::string & name, long) { one = name; }
+
 // A causal model is served with its whole context: upstream keeps room for one more token than an
 // input has, in the context and in what the file says of itself. 256 is its unit of the KV cache.
 void serve_whole_context(common_params & params, const model_facts & facts) {
@@ -100,7 +107,12 @@ bool jina_prepare_model(common_params & params, int argc, char ** argv) {
         fprintf(stderr, "error: this server embeds texts, it cannot rerank them (pooling `rank`, --reranking)\n");
         return false;
     }
-    const model_facts facts = read_facts(params.model.path);
+    const std::string & path = params.model.path;
+    if (params.model_alias.empty() && !path.empty()) {
+        const std::string file = path.substr(path.rfind('/') + 1);
+        set_name(params.model_alias, file.substr(0, file.rfind(".gguf")), 0);
+    }
+    const model_facts facts = read_facts(path);
     if (facts.context == 0) {
         return true;
     }

@@ -28,7 +28,7 @@ namespace {
 
 struct served {
     const char * method;
-    const char * path; // `*` for one part of the path
+    const char * path; // `*` for whatever follows
 };
 
 // All that the server answers. What generates text, changes the server or reads its files is not here.
@@ -98,8 +98,7 @@ bool matches(const char * pattern, const std::string & path) {
         return expected == path;
     }
     const size_t length = expected.size() - 1;
-    return path.size() > length && path.compare(0, length, expected, 0, length) == 0 &&
-           path.find('/', length) == std::string::npos;
+    return path.size() > length && path.compare(0, length, expected, 0, length) == 0;
 }
 
 template <size_t N> const served * find(const served (&routes)[N], const std::string & method, const std::string & path) {
