@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_workflows import help_of
+from tests.unit.test_workflows import known_to
 from tests.unit.test_workflows import verbs as sessions
 from tools.facts.paths import ROOT
 
@@ -20,9 +20,6 @@ SPEAKING = [
     for path in sorted(ROOT.glob(pattern))
     if path.is_file()
 ]
-
-#: Verbs whose first word has a command line of its own.
-SUBCOMMANDS = {"native": {"build", "serve", "archive"}, "archive": {"save", "load"}}
 
 
 def verbs() -> frozenset[str]:
@@ -83,12 +80,10 @@ def documented_options(verb: str) -> set[tuple[str, str]]:
     return found
 
 
-# bench is left out: its own packages, without which it says nothing, are installed when it is run.
-@pytest.mark.parametrize("verb", [verb for verb in sorted(verbs()) if verb != "bench"])
+@pytest.mark.parametrize("verb", sorted(verbs()))
 def test_documented_options_are_known_to_their_verb(verb: str) -> None:
     for first, option in sorted(documented_options(verb)):
-        subcommand = [first] if first in SUBCOMMANDS.get(verb, ()) else []
-        known = help_of(verb, *subcommand)
+        known = known_to(verb, first)
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), f"{first} {option}"
 
 
