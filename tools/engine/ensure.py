@@ -118,7 +118,7 @@ def ensure_engine(*, install: bool = True) -> Engine:
         and "DOCKER_HOST" not in os.environ
     )
     if not may_install:
-        raise ToolError(advice(engine.problems, distribution, packages))
+        raise ToolError(advice(engine, distribution, packages))
     say(f"engine: {'; '.join(engine.problems)}")
     if packages:
         run_apt(["update"])
@@ -130,5 +130,5 @@ def ensure_engine(*, install: bool = True) -> Engine:
         start()
     engine = probe()
     if engine.problems:
-        raise ToolError(advice(engine.problems, distribution, []))
+        raise ToolError(advice(engine, distribution, []))
     return engine

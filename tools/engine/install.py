@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.common.apt import DEBIAN_KEYRING, run_apt, target_sites
 from tools.common.console import say
 from tools.common.distribution import Distribution, needs_newer_release
 from tools.common.errors import ToolError
+from tools.common.files import temporary_folder
 from tools.engine.probe import Engine
+
+_JOIN_GROUP = "sudo usermod -aG docker $USER   # then log in again"
 
 
 def packages_for(distribution: Distribution, engine: Engine) -> list[str]:
@@ -23,7 +26,9 @@ def packages_for(distribution: Distribution, engine: Engine) -> list[str]:
     """
     ubuntu = distribution.id == "ubuntu"
     wanted = []
-    if shutil.which("dockerd") is None and engine.server is None:
+    # Debian has dockerd where a person's PATH does not lead.
+    folders = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    if shutil.which("dockerd", path=folders) is None and engine.server is None:
         wanted += ["docker.io"] if ubuntu else ["docker.io", "docker-cli", "containerd"]
     if engine.buildx is None:
         wanted.append("docker-buildx")
@@ -46,20 +51,23 @@ def manual_commands(distribution: Distribution, packages: Sequence[str]) -> str:
         if Path("/run/systemd/system").is_dir()
         else "sudo dockerd &"
     )
-    group = "sudo usermod -aG docker $USER   # then log in again"
     if distribution.id in ("debian", "ubuntu"):
-        if needs_newer_release(distribution):
+        if packages and needs_newer_release(distribution):
             return "\n".join(
-                ["sudo python3 -m nox -s engine   # Debian 12's docker.io is too old", group]
+                [
+                    f"sudo python3 -m nox -s engine   # {', '.join(packages)} of Debian 13, "
+                    "because Debian 12's are too old",
+                    _JOIN_GROUP,
+                ]
             )
         install = f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
         lines = ["sudo apt-get update", install] if packages else []
-        return "\n".join([*lines, start, group])
+        return "\n".join([*lines, start, _JOIN_GROUP])
     if sys.platform == "darwin":
         return "brew install --cask docker && open -a Docker"
     if distribution.id == "fedora":
         names = "moby-engine docker-buildx docker-compose"
-        return "\n".join([f"sudo dnf install {names}", start, group])
+        return "\n".join([f"sudo dnf install {names}", start, _JOIN_GROUP])
     return "see https://docs.docker.com/engine/install/ for this platform"
 
 
@@ -75,8 +83,7 @@ def install_from_trixie(packages: Sequence[str]) -> None:
     The extra package source lives in a temporary folder and is gone afterwards.
     """
     say(f"engine: downloading {', '.join(packages)} of Debian 13 (Debian 12's are too old)")
-    with tempfile.TemporaryDirectory(prefix="jina-engine-") as name:
-        folder = Path(name)
+    with temporary_folder("jina-engine-") as folder:
         # apt's download helper runs as the user _apt.
         folder.chmod(0o755)
         archives = folder / "archives"
@@ -114,7 +121,12 @@ def _install(packages: Sequence[str]) -> None:
     run_apt(arguments)
 
 
-def advice(problems: Iterable[str], distribution: Distribution, packages: Sequence[str]) -> str:
+def advice(engine: Engine, distribution: Distribution, packages: Sequence[str]) -> str:
     """Return what is wrong and the commands that mend it."""
+    problems = "; ".join(engine.problems)
+    if engine.server is None and "DOCKER_HOST" in os.environ:
+        return f"{problems}. Correct the variable DOCKER_HOST, or unset it"
+    if "permission denied" in engine.server_error:
+        return f"{problems}. To mend it:\n    {_JOIN_GROUP}"
     commands = manual_commands(distribution, packages).replace("\n", "\n    ")
-    return f"{'; '.join(problems)}. To mend it:\n    {commands}"
+    return f"{problems}. To mend it:\n    {commands}"

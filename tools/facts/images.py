@@ -127,7 +127,6 @@ class Images:
     """``images/images.toml``."""
 
     repository: str
-    source: str
     licence: str
     llama_cpp: tuple[SourceOrigin, ...]
     base: tuple[BaseOrigin, ...]
@@ -261,7 +260,6 @@ def load_images(path: Path = IMAGES_FILE) -> Images:
     shared = _cmake(top.table("cmake"))
     loaded = Images(
         repository=top.text("repository", NAME),
-        source=top.text("source"),
         licence=top.text("licence"),
         llama_cpp=_origins(top, "llama_cpp", _SOURCE_KINDS),
         base=_origins(top, "base", _BASE_KINDS),

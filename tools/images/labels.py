@@ -99,7 +99,7 @@ def labels(
     return {
         f"{OCI}.title": f"jina-embeddings-v5 ({image.name})",
         f"{OCI}.description": "llama-server for jina-embeddings-v5-text; model files not included",
-        f"{OCI}.source": images.source,
+        **({f"{OCI}.source": revision.source} if revision.source else {}),
         REVISION_LABEL: revision.commit,
         VERSION_LABEL: published_version(revision, fallback=is_fallback(images, origins)),
         f"{OCI}.created": revision.created,

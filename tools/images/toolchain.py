@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.version import Version
 
+from tools.common.files import temporary_folder
 from tools.images.stage import build_stage
 
 
@@ -17,9 +17,9 @@ def read_toolchain(contexts: Mapping[str, str | Path], platform: str) -> str:
 
     It is asked in the build's own toolchain stage. Raises ToolError when that fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         build_stage("toolchain", "compiler", platform, contexts, output=f"type=local,dest={folder}")
-        return f"gcc {(Path(folder) / 'compiler-version').read_text().strip()}"
+        return f"gcc {(folder / 'compiler-version').read_text().strip()}"
 
 
 #: GCC before 13.3 has _tile_loadconfig as assembly that names eight of the 64 bytes it reads

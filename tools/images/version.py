@@ -27,11 +27,13 @@ class Revision:
     """The state of this repository; empty strings outside a git checkout.
 
     ``time`` is in seconds since 1970: the commit's, unless SOURCE_DATE_EPOCH says another.
+    ``source`` is where a person finds the repository on the web.
     """
 
     commit: str
     tag: str
     time: int = 0
+    source: str = ""
 
     @property
     def version(self) -> str:
@@ -66,11 +68,23 @@ def read_revision() -> Revision:
     commit = git("rev-parse", "HEAD")
     dirty = "-dirty" if git("status", "--porcelain") else ""
     tags = git("tag", "--points-at", "HEAD").splitlines() if not dirty else []
+    github = os.environ.get("GITHUB_SERVER_URL", ""), os.environ.get("GITHUB_REPOSITORY", "")
     return Revision(
+        source="/".join(github) if all(github) else web_address(git("remote", "get-url", "origin")),
         commit=f"{commit}{dirty}" if commit else "",
         tag=newest_version_tag(tags),
         time=_source_date(os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct")),
     )
+
+
+def web_address(remote: str) -> str:
+    """Return where a git remote is on the web, without any password; empty where it is nowhere."""
+    found = re.fullmatch(
+        r"(?:(?:https?|ssh|git)://(?:[^@/]*@)?([\w.-]+)(?::\d+)?/|(?:[\w.-]+@)?([\w-]+\.[\w.-]+):)"
+        r"([\w./-]+?)(?:\.git)?/?",
+        remote,
+    )
+    return f"https://{found[1] or found[2]}/{found[3]}" if found else ""
 
 
 def _source_date(text: str) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import httpx
 
 from tools.common.console import loud
 from tools.common.errors import ToolError
+from tools.common.files import temporary_folder
 from tools.common.processes import describe_end, tail
 from tools.common.waiting import wait_for
 from tools.facts.models import Model
@@ -105,8 +105,8 @@ def native_booted(
     service = profile_service(
         model, file, synthetic=synthetic, overrides=overrides, variables=variables
     )
-    with tempfile.TemporaryDirectory(prefix="jina-native-") as folder:
-        log_file = Path(folder) / "log"
+    with temporary_folder("jina-native-") as folder:
+        log_file = folder / "log"
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [str(server), *service.command],

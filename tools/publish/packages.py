@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from debian import deb822
 
+from tools.common.files import temporary_folder
 from tools.engine.docker import ask_docker, run_docker
 
 #: Where dpkg keeps what is installed, and what the distribution says of itself
@@ -81,8 +80,8 @@ def installed_packages(image: str) -> Installed:
 
 
 def _copied(container: str, path: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "file"
+    with temporary_folder() as folder:
+        target = folder / "file"
         copy = ["cp", f"{container}:{path}", str(target)]
         ask_docker(copy, failed=f"no {path} in the image, so its packages are not known")
         return target.read_text(encoding="utf-8")

@@ -41,10 +41,12 @@ def provenance(
 
     ``cuda`` is where an image with CUDA has its toolkit from.
     """
-    repository, revision = labels[f"{OCI}.source"], labels[REVISION_LABEL]
+    repository, revision = labels.get(f"{OCI}.source"), labels[REVISION_LABEL]
+    # Without a repository on the web, the commit itself is all that can be named.
+    tree = f"{repository}/blob/{revision}" if repository else f"urn:git:commit:{revision}"
     return {
         "buildDefinition": {
-            "buildType": f"{repository}/blob/{revision}/images/Dockerfile",
+            "buildType": f"{tree}/images/Dockerfile",
             "externalParameters": {
                 "image": image.name,
                 "platform": platform,
@@ -60,13 +62,13 @@ def provenance(
                 "sourceDate": labels[f"{OCI}.created"],
             },
             "resolvedDependencies": [
-                _git(repository, revision),
+                *([_git(repository, revision)] if repository else []),
                 *_source(source),
                 _image(labels[f"{OCI}.base.name"], labels[f"{OCI}.base.digest"]),
                 *_toolkit(cuda),
             ],
         },
-        "runDetails": {"builder": {"id": f"{repository}/blob/{revision}/tools/images/build.py"}},
+        "runDetails": {"builder": {"id": f"{tree}/tools/images/build.py"}},
     }
 
 

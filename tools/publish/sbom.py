@@ -45,7 +45,7 @@ def sbom(
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": name,
-        "documentNamespace": f"{labels[f'{OCI}.source']}/sbom/{digest.replace(':', '-')}",
+        "documentNamespace": f"https://spdx.org/spdxdocs/{digest.replace(':', '-')}",
         "creationInfo": {
             "created": labels[f"{OCI}.created"],
             "creators": [f"Tool: jina-embeddings-v5-images-{labels[VERSION_LABEL]}"],

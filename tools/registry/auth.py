@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from tools.common.errors import ToolError
+from tools.common.files import expanded
 
 #: Seconds; a helper may have to unlock a keyring.
 _HELPER_TIMEOUT = 60
@@ -31,7 +32,7 @@ def stored_credentials(host: str) -> Credentials | None:
 
     Raises ToolError when docker's configuration or its credential helper cannot be read.
     """
-    file = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    file = expanded(os.environ.get("DOCKER_CONFIG") or "~/.docker") / "config.json"
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -98,9 +99,12 @@ class RegistryAuth(httpx.Auth):
             fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
             answer = yield self._token_request(fields)
             self.header = self._token(answer)
-        else:
+            # Without a token, too: else httpx would take its answer for the request's.
+            if self.header:
+                request.headers["Authorization"] = self.header
+            yield request
+        elif self.basic:
             self.header = self.basic
-        if self.header:
             request.headers["Authorization"] = self.header
             yield request
 
@@ -115,6 +119,9 @@ class RegistryAuth(httpx.Auth):
         """Return the header with the token; empty where none was given."""
         if answer.status_code != 200:
             return ""
-        found = answer.json()
-        token = found.get("token") or found.get("access_token")
+        try:
+            found = answer.json()
+            token = found.get("token") or found.get("access_token")
+        except (ValueError, AttributeError):
+            return ""
         return f"Bearer {token}" if token else ""

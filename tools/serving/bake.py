@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from tools.common.console import say
 from tools.common.errors import run_verb
+from tools.common.files import temporary_folder
 from tools.engine.docker import image_field
 from tools.facts.images import load_images, local_name
 from tools.facts.models import Model, Models, load_models
@@ -102,8 +102,8 @@ def bake(
     """
     service = model_service(model, file, synthetic=synthetic)
     say(f"putting {file.name} into {name}")
-    with tempfile.TemporaryDirectory() as folder:
-        dockerfile = Path(folder) / "Dockerfile"
+    with temporary_folder() as folder:
+        dockerfile = folder / "Dockerfile"
         dockerfile.write_text(recipe(service, file), encoding="utf-8")
         build_folder(
             f"bake-{name.partition(':')[2]}",

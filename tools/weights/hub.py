@@ -17,13 +17,15 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import httpx
 from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
 
 from tools.common.cache import locked
 from tools.common.console import say, table
 from tools.common.downloads import download, file_sha256
 from tools.common.errors import ToolError, run_verb
-from tools.common.web import Refused, Unreachable, client, get
+from tools.common.files import expanded, let_the_server_read
+from tools.common.web import Refused, Unreachable, client, get, shown
 from tools.facts.models import FROM_HUB, Model, ModelFile, Models, load_models
 from tools.facts.paths import ROOT
 
@@ -48,7 +50,7 @@ class _Stamp:
 
 def models_dir() -> Path:
     """Return the folder of the model files: ``JINA_MODELS_DIR``, else the checkout's ``models``."""
-    return Path(os.environ.get("JINA_MODELS_DIR") or ROOT / "models").expanduser().absolute()
+    return expanded(os.environ.get("JINA_MODELS_DIR") or str(ROOT / "models"))
 
 
 def fetch_model(models: Models, model: str, quantisation: str) -> Path:
@@ -73,6 +75,7 @@ def fetch_model(models: Models, model: str, quantisation: str) -> Path:
         if not path.exists() or stamp != _stamp(known, pin, path):
             _bring(models, known, file, pin, path)
             _write_stamp(stamp_path, _stamp(known, pin, path))
+    let_the_server_read(path)
     return path
 
 
@@ -126,7 +129,7 @@ def _ask_hub(model: Model, file: ModelFile) -> HubFile:
         raise _advice(error, model, file) from None
     except (ValueError, TypeError, KeyError, StopIteration):
         raise ToolError(
-            f"{url} does not list {file.name} with its hash; check models/models.toml, and "
+            f"{shown(url)} does not list {file.name} with its hash; check models/models.toml, and "
             "HF_ENDPOINT where it is set"
         ) from None
 
@@ -151,18 +154,35 @@ def newest_revision(repository: str) -> tuple[str, dict[str, HubFile]]:
         return str(said["sha"]), files
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ToolError(
-            f"{url} does not list the files of {repository} with their hashes; check HF_ENDPOINT "
-            "where it is set"
+            f"{shown(url)} does not list the files of {repository} with their hashes; check "
+            "HF_ENDPOINT where it is set"
         ) from None
 
 
 def _endpoint() -> str | None:
-    """Return the Hub's address where it was changed; huggingface_hub knows the usual one."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+    """Return the Hub's address where it was changed; huggingface_hub knows the usual one.
+
+    Raises ToolError for what is no address; it may hold a password, so it is not printed.
+    """
+    given = os.environ.get("HF_ENDPOINT", "").rstrip("/")
+    if not given:
+        return None
+    try:
+        parsed = httpx.URL(given)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ToolError("HF_ENDPOINT is no address of a Hub; it is of the form https://hub.example")
+    return given
 
 
 def _headers() -> dict[str, str]:
     token = get_token()
+    if token and not (token.isascii() and token.isprintable()):
+        raise ToolError(
+            "HF_TOKEN, or the token that `hf auth login` stored, holds characters that no token "
+            "has; copy it again"
+        )
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

@@ -33,6 +33,7 @@ from gguf.quants import quantize
 
 from tools.common.cache import locked
 from tools.common.errors import ToolError
+from tools.common.files import let_the_server_read
 from tools.facts.models import Model
 from tools.weights.recipe import (
     DEFAULT_SEED,
@@ -61,6 +62,7 @@ def ensure_synthetic(
     with locked(path):
         if not _is_current(path, Recipe(model, size, quantisation, DEFAULT_SEED)):
             write_model(path, model, size=size, quantisation=quantisation)
+    let_the_server_read(path)
     return path
 
 

@@ -77,7 +77,7 @@ def test_only_debian_12_takes_packages_of_a_newer_release() -> None:
 
 
 def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _, **__: None)
     nothing = Engine(client=False, server=None, buildx=None, compose=None, server_error="")
     assert install.packages_for(TRIXIE, nothing) == [
         "docker.io",
@@ -88,7 +88,7 @@ def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> N
     ]
     assert "docker-compose-v2" in install.packages_for(UBUNTU, nothing)
     assert install.packages_for(TRIXIE, without(compose=None)) == ["docker-compose"]
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name, **_: f"/usr/sbin/{name}")
     assert install.packages_for(TRIXIE, without(server=None)) == []
 
 
@@ -185,3 +185,41 @@ def test_a_process_that_ended_but_was_not_reaped_does_not_count_as_running() -> 
         assert not engine._is_dockerd(ended.pid)
     finally:
         ended.wait()
+
+
+def test_an_engine_that_is_new_enough_is_never_called_too_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A user without rights on Debian 12, with the engine 26.1 that root installed."""
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    said = "permission denied while trying to connect to the Docker daemon socket"
+    refused = without(server=None, server_error=said)
+    text = install.advice(refused, BOOKWORM, [])
+    assert "too old" not in text
+    assert "usermod -aG docker" in text
+    assert "nox -s engine" not in text
+    lacking = install.advice(without(compose=None), BOOKWORM, ["docker-compose"])
+    assert "docker-compose of Debian 13" in lacking
+    assert "docker.io" not in lacking
+
+
+def test_dockerd_is_found_where_a_persons_path_does_not_lead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[str] = []
+
+    def which(_: str, path: str) -> str:
+        looked.extend(path.split(os.pathsep))
+        return "/usr/sbin/dockerd"
+
+    monkeypatch.setattr(shutil, "which", which)
+    monkeypatch.setenv("PATH", "/home/somebody/bin")
+    assert install.packages_for(BOOKWORM, without(server=None)) == []
+    assert "/usr/sbin" in looked
+
+
+def test_a_wrong_address_of_the_engine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://nowhere:1")
+    text = install.advice(without(server=None, server_error="no such host"), BOOKWORM, [])
+    assert "DOCKER_HOST" in text
+    assert "apt-get" not in text

@@ -21,7 +21,7 @@ from tools.images.labels import (
     short_commit,
 )
 from tools.images.names import Names, names
-from tools.images.version import Revision, is_newer, newest_version_tag, read_revision
+from tools.images.version import Revision, is_newer, newest_version_tag, read_revision, web_address
 
 IMAGES = load_images()
 BASE = Base("debian:trixie-slim", "sha256:" + "a" * 64, "registry")
@@ -191,3 +191,34 @@ def test_the_time_is_the_commits_unless_the_environment_says(
 def test_short_commit_is_what_git_would_print() -> None:
     origin = replace(IMAGES.llama_cpp[0], commit="49bfddeca18e62fa3d39114a23e9fcbdf8a22388")
     assert short_commit(origin) == "49bfddeca"
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("https://github.com/owner/name.git", "https://github.com/owner/name"),
+        ("https://user:secret@host.example/owner/name", "https://host.example/owner/name"),
+        ("git@github.com:owner/name.git", "https://github.com/owner/name"),
+        ("ssh://git@host.example:2222/owner/name.git/", "https://host.example/owner/name"),
+        ("/somewhere/a-clone", ""),
+        ("../a-clone", ""),
+        ("file:///somewhere/a-clone", ""),
+        ("", ""),
+    ],
+)
+def test_a_remote_is_shown_as_a_person_reaches_it(remote: str, address: str) -> None:
+    assert web_address(remote) == address
+
+
+def test_the_source_is_ci_s_own_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.example")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "owner/name")
+    assert read_revision().source == "https://github.example/owner/name"
+
+
+def test_a_label_of_the_source_is_there_only_where_one_is_known() -> None:
+    key = "org.opencontainers.image.source"
+    assert key not in made()
+    assert (
+        made(revision=replace(RELEASE, source="https://a.example/b"))[key] == "https://a.example/b"
+    )

@@ -61,7 +61,7 @@ Version: 1:13.8
 
 def labels_of(source: SourceOrigin) -> dict[str, str]:
     base = Base("debian:trixie-slim", "sha256:" + "b" * 64, "registry")
-    revision = Revision("c" * 40, "v1.2.3", 1700000000)
+    revision = Revision("c" * 40, "v1.2.3", 1700000000, "https://host.example/a/b")
     return labels(IMAGES, CPU, source, base, revision, patches=["0001-a"], toolchain="gcc 14.2.0")
 
 
@@ -127,7 +127,13 @@ def test_what_cuda_was_compiled_in_and_for_is_stated(origin: CudaOrigin) -> None
     base = Base("a base", "sha256:" + "b" * 64, "a base")
     image = IMAGES.images["cuda"]
     given = labels(
-        *(IMAGES, image, GIT, base, Revision("c" * 40, "v1.2.3", 1700000000)),
+        *(
+            IMAGES,
+            image,
+            GIT,
+            base,
+            Revision("c" * 40, "v1.2.3", 1700000000, "https://host.example/a/b"),
+        ),
         patches=["0001-a"],
         toolchain="gcc 14.2.0",
         cuda=Cuda(origin, (80, 90)),
@@ -187,3 +193,15 @@ def test_an_index_says_what_it_is_and_has_one_form() -> None:
 def test_what_a_pull_takes_is_layers_and_configuration() -> None:
     content = {"config": {"size": 1}, "layers": [{"size": 20}, {"size": 300}]}
     assert compressed_size(Blob("m", json.dumps(content).encode())) == 321
+
+
+def test_a_tree_that_is_nowhere_on_the_web_is_named_by_its_commit(tmp_path: Path) -> None:
+    given = {
+        key: value for key, value in labels_of(GIT).items() if not key.endswith("image.source")
+    }
+    made = json.dumps(
+        provenance(image=CPU, platform="linux/amd64", labels=given, source=GIT, cuda=None)
+    )
+    assert f"urn:git:commit:{'c' * 40}/images/Dockerfile" in made
+    assert "host.example" not in made
+    assert "None" not in made

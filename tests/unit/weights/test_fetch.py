@@ -280,3 +280,41 @@ def test_the_verb_lists_without_names_and_fetches_with_them(
     printed = capsys.readouterr().out
     assert f"nano   Q8_0   {NAME}" in printed
     assert f"{model_path()} is there and verified" in printed
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["hub.example", "ftp://hub.example", "http://hub:port", "http://"]
+)
+def test_an_address_that_is_none_of_a_hub_is_said(
+    models: Models, hub: FileServer, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(ToolError, match="HF_ENDPOINT is no address of a Hub"):
+        fetch_model(models, "nano", "Q8_0")
+
+
+def test_a_token_that_can_be_none_is_said_and_not_shown(
+    models: Models, hub: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_\N{LATIN SMALL LETTER E WITH ACUTE}crit")
+    with pytest.raises(ToolError, match="HF_TOKEN, or the token") as fault:
+        fetch_model(models, "nano", "Q8_0")
+    assert "crit" not in str(fault.value)
+
+
+def test_a_mirrors_password_is_never_printed(
+    unhashed: Models,
+    hub: FileServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("http://", "http://me:s3cret@"))
+    hub.put(LISTING_PATH, Answer(b"[]"))
+    hub.put(f"/api/models/{REPOSITORY}", Answer(b"{}"))
+    with pytest.raises(ToolError, match="does not list") as listing:
+        fetch_model(unhashed, "nano", "Q8_0")
+    with pytest.raises(ToolError, match="does not list") as newest:
+        fetch.newest_revision(REPOSITORY)
+    captured = capsys.readouterr()
+    for text in (str(listing.value), str(newest.value), captured.out, captured.err):
+        assert "s3cret" not in text

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tools.bench.peers.servers import PROBE_PAUSE, is_healthy, read_peak
 from tools.common.errors import ToolError
+from tools.common.files import temporary_folder
 from tools.common.processes import describe_end, tail
 from tools.common.waiting import wait_for
 from tools.serving.health import BOOT_SECONDS
@@ -126,8 +126,8 @@ def booted_process(
     In ``command``, {port} stands for the port; ``health`` is the path that answers when it is
     ready. Raises ToolError when it does not become healthy.
     """
-    with tempfile.TemporaryDirectory(prefix="jina-peer-") as folder:
-        process = Process(command, environment, health, Path(folder) / "log")
+    with temporary_folder("jina-peer-") as folder:
+        process = Process(command, environment, health, folder / "log")
         try:
             process.start()
             yield process
