@@ -54,7 +54,7 @@ def nobodys_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith("JINA_"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr("tools.registry.client.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("tools.common.web.PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture(scope="session")

@@ -115,4 +115,3 @@ def isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("JINA_CACHE_DIR", str(folder / "cache"))
     monkeypatch.setattr("tools.common.web.PAUSES", (0.0, 0.0, 0.0))
-    monkeypatch.setattr("tools.common.downloads.PAUSES", (0.0, 0.0, 0.0))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_workflows import SUBCOMMANDS, help_of
+from tests.unit.test_workflows import known_to
 from tests.unit.test_workflows import verbs as sessions
 from tools.facts.paths import ROOT
 
@@ -85,12 +85,10 @@ def documented_options(verb: str) -> set[tuple[str, str]]:
     return found
 
 
-# bench is left out: its own packages, without which it says nothing, are installed when it is run.
-@pytest.mark.parametrize("verb", [verb for verb in sorted(verbs()) if verb != "bench"])
+@pytest.mark.parametrize("verb", sorted(verbs()))
 def test_documented_options_are_known_to_their_verb(verb: str) -> None:
     for first, option in sorted(documented_options(verb)):
-        subcommand = [first] if first in SUBCOMMANDS.get(verb, ()) else []
-        known = help_of(verb, *subcommand)
+        known = known_to(verb, first)
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), f"{first} {option}"
 
 

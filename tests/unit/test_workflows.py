@@ -43,12 +43,6 @@ ALSO_CALLED = {
     "sudo": {"apt-get update", "apt-get install --yes qemu-user-static"},
     "exit": {"0"},
 }
-#: Verbs whose first word has a command line of its own.
-SUBCOMMANDS = {
-    "archive": {"save", "load"},
-    "native": {"build", "serve", "archive"},
-    "search": {"elasticsearch", "postgresql"},
-}
 
 
 @dataclass(frozen=True)
@@ -101,6 +95,24 @@ class Recorder:
         self.calls.append(arguments)
 
 
+#: Verbs whose first word has a command line of its own.
+SUBCOMMANDS = {
+    "native": ("build", "serve", "archive"),
+    "archive": ("save", "load"),
+    "search": ("elasticsearch", "postgresql"),
+}
+
+
+def known_to(verb: str, first: str) -> str:
+    """Return the help for a command line of a verb that begins with the word ``first``.
+
+    Where that names no command line of its own, the help of all of them.
+    """
+    own = SUBCOMMANDS.get(verb, ())
+    meant = [first] if first in own else own
+    return "\n".join([help_of(verb), *(help_of(verb, each) for each in meant)])
+
+
 @cache
 def help_of(verb: str, *subcommand: str) -> str:
     """Return the help of what a verb runs with the options after `--`."""
@@ -132,8 +144,7 @@ def test_every_run_line_calls_a_verb_that_exists(words: list[str]) -> None:
     assert set(named[1:]) <= set(verbs())
     for option in (option for option in options if option.startswith("-")):
         (verb,) = named[1:]
-        subcommand = [options[0]] if options[0] in SUBCOMMANDS.get(verb, ()) else []
-        known = help_of(verb, *subcommand)
+        known = known_to(verb, options[0])
         assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", known), option
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,12 @@ from tools.common.cache import locked
 from tools.common.console import loud, progress
 from tools.common.errors import ToolError
 from tools.common.web import (
-    PAUSES,
     Interrupted,
     Unreachable,
     check_status,
     client,
     host_of,
+    retried,
     shown,
     translated,
 )
@@ -105,21 +104,19 @@ class _Transfer:
     def run(self) -> str:
         """Fill the part file and return the sha256 of its content."""
         self._read_part()
-        begun = furthest = self.position
-        failures = 0
-        while self.position < self.size:
+        begun = self.position
+
+        def attempt() -> None:
             try:
                 with translated(self.url):
                     self._stream()
-            except (Interrupted, Unreachable) as error:
-                if isinstance(error, Unreachable) and self.position == begun:
+            except Unreachable as error:
+                if self.position == begun:
                     raise
-                if self.position > furthest:
-                    furthest, failures = self.position, 0
-                if failures == len(PAUSES):
-                    raise Unreachable(str(error)) from None
-                time.sleep(PAUSES[failures])
-                failures += 1
+                raise Interrupted(str(error)) from None
+
+        if self.position < self.size:
+            retried(attempt, lambda: self.position)
         return str(self.hash.hexdigest())
 
     def _read_part(self) -> None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import httpx
 
 from tools.common.errors import ToolError
+
+Result = TypeVar("Result")
 
 #: Seconds to wait for the next bytes of an answer, and for a connection to each of a host's
 #: addresses, of which the large hosts have several.
@@ -74,15 +77,26 @@ def get(http: httpx.Client, url: str, headers: Mapping[str, str]) -> httpx.Respo
 
     Raises Unreachable or Refused.
     """
-    for pause in PAUSES:
+    return retried(lambda: _get_once(http, url, headers))
+
+
+def retried(attempt: Callable[[], Result], reached: Callable[[], int] = lambda: 0) -> Result:
+    """Return what ``attempt`` returns; while it is Interrupted, it is made again after a pause.
+
+    The count of PAUSES starts again whenever ``reached`` says more than ever before. Raises
+    Unreachable when they are used up.
+    """
+    failures, furthest = 0, reached()
+    while True:
         try:
-            return _get_once(http, url, headers)
-        except Interrupted:
-            time.sleep(pause)
-    try:
-        return _get_once(http, url, headers)
-    except Interrupted as error:
-        raise Unreachable(str(error)) from None
+            return attempt()
+        except Interrupted as error:
+            if reached() > furthest:
+                failures, furthest = 0, reached()
+            if failures == len(PAUSES):
+                raise Unreachable(str(error)) from None
+            time.sleep(PAUSES[failures])
+            failures += 1
 
 
 def _get_once(http: httpx.Client, url: str, headers: Mapping[str, str]) -> httpx.Response:

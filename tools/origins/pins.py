@@ -26,7 +26,7 @@ from tools.facts.models import load_models
 from tools.facts.paths import IMAGES_FILE, MODELS_FILE
 from tools.origins.git import newest_commit
 from tools.origins.sdist import newest_sdist
-from tools.registry.digest import newest_digest
+from tools.registry.client import newest_digest
 from tools.weights.hub import newest_revision
 
 

@@ -99,9 +99,12 @@ class RegistryAuth(httpx.Auth):
             fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
             answer = yield self._token_request(fields)
             self.header = self._token(answer)
-        else:
+            # Without a token, too: else httpx would take its answer for the request's.
+            if self.header:
+                request.headers["Authorization"] = self.header
+            yield request
+        elif self.basic:
             self.header = self.basic
-        if self.header:
             request.headers["Authorization"] = self.header
             yield request
 
@@ -116,6 +119,9 @@ class RegistryAuth(httpx.Auth):
         """Return the header with the token; empty where none was given."""
         if answer.status_code != 200:
             return ""
-        found = answer.json()
-        token = found.get("token") or found.get("access_token")
+        try:
+            found = answer.json()
+            token = found.get("token") or found.get("access_token")
+        except (ValueError, AttributeError):
+            return ""
         return f"Bearer {token}" if token else ""

@@ -6,7 +6,6 @@ The protocol is the OCI distribution specification's. Images themselves go throu
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +14,19 @@ import httpx
 
 from tools.common.errors import ToolError
 from tools.common.web import (
-    PAUSES,
-    Interrupted,
-    Unreachable,
     check_status,
     client,
+    retried,
     shown,
     translated,
 )
 from tools.registry.auth import RegistryAuth, stored_credentials
 from tools.registry.manifests import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Blob, digest_of
 
-_ACCEPT = ", ".join([INDEX, DOCKER_INDEX, MANIFEST, DOCKER_MANIFEST])
+_FORMS = (INDEX, DOCKER_INDEX, MANIFEST, DOCKER_MANIFEST)
+_ACCEPT = ", ".join(_FORMS)
+#: What docker means by a reference without a host.
+_DOCKER_HUB = "registry-1.docker.io"
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(
     rf"((?:[\w-]+\.)+[\w-]+(?::\d+)?|localhost(?::\d+)?)/({_PART}(?:/{_PART})*)"
@@ -112,21 +112,17 @@ class Registry:
 
         Raises Unreachable when nobody answers, ToolError when the answer is no.
         """
-        for pause in (*PAUSES, None):
-            try:
-                with translated(url):
-                    answer = self.http.request(method, url, headers=headers, content=content)
-                if answer.status_code == 404 and method in ("GET", "HEAD"):
-                    return answer
-                self._refuse(method, answer)
-                check_status(answer)
-            except Interrupted as error:
-                if pause is None:
-                    raise Unreachable(str(error)) from None
-                time.sleep(pause)
-            else:
+
+        def attempt() -> httpx.Response:
+            with translated(url):
+                answer = self.http.request(method, url, headers=headers, content=content)
+            if answer.status_code == 404 and method in ("GET", "HEAD"):
                 return answer
-        raise AssertionError("the last attempt returns or raises")
+            self._refuse(method, answer)
+            check_status(answer)
+            return answer
+
+        return retried(attempt)
 
     def _refuse(self, method: str, answer: httpx.Response) -> None:
         host = self.repository.host
@@ -150,6 +146,39 @@ def _said(answer: httpx.Response) -> str:
         return "; ".join(str(each["message"]) for each in answer.json()["errors"])
     except (ValueError, KeyError, TypeError):
         return answer.text.strip()[:200] or "no reason given"
+
+
+def parse_reference(reference: str) -> tuple[Repository, str]:
+    """Split a reference such as ``debian:trixie-slim`` into its repository and tag, as docker does.
+
+    From github.com/distribution/reference: without a host it is Docker Hub's.
+    """
+    host, slash, rest = reference.partition("/")
+    if not (slash and ("." in host or ":" in host or host == "localhost")):
+        host, rest = _DOCKER_HUB, reference if slash else f"library/{reference}"
+    name, _, tag = rest.partition(":")
+    return Repository(host, name), tag or "latest"
+
+
+def newest_digest(reference: str) -> str:
+    """Return the digest that a reference names now, asked without an account.
+
+    It is an index of platforms where there is one, else the manifest of the only platform. Raises
+    Unreachable, or ToolError for what is not there, not for everybody, or no manifest.
+    """
+    repository, tag = parse_reference(reference)
+    with client(proxies=not repository.local) as http:
+        http.auth = RegistryAuth(None)
+        found = Registry(http, repository).manifest(tag)
+    if found is None:
+        raise ToolError(f"{repository.host} has no {repository.name}:{tag}")
+    form = found.media_type.partition(";")[0]
+    if form not in _FORMS:
+        raise ToolError(
+            f"{repository.host} is no registry: it answers with {form or 'something unnamed'} "
+            f"where the manifest of {repository.name}:{tag} should be"
+        )
+    return found.digest
 
 
 @contextmanager

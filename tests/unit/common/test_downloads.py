@@ -257,7 +257,7 @@ def test_a_silent_server_is_unreachable(
 
 def test_what_is_no_http_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
     """Somebody answers, so no other origin may take its place."""
-    monkeypatch.setattr("tools.common.downloads.PAUSES", (600.0,))
+    monkeypatch.setattr("tools.common.web.PAUSES", (600.0,))
     with bad_host("noise") as host, pytest.raises(ToolError, match="no HTTP") as caught:
         bring(f"http://{host}/file", target)
     assert not isinstance(caught.value, Unreachable)

@@ -77,7 +77,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed_port()}")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("JINA_IMAGE", raising=False)
-    monkeypatch.setattr("tools.common.downloads.PAUSES", ())
     monkeypatch.setattr("tools.common.web.PAUSES", ())
     monkeypatch.setattr(options, "ensure_engine", lambda: None)
     monkeypatch.setattr(options, "build_image", machine.build_image)
