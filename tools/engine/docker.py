@@ -49,12 +49,15 @@ def show_docker(
     *,
     environment: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    errors: bool = True,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``docker ARGUMENTS`` as :func:`run_docker` does, but let its progress be seen.
 
-    Only stderr is captured: stdout goes where ours goes.
+    stdout goes where ours goes. stderr is captured, unless ``errors`` is false: compose shows its
+    progress there.
     """
-    return _run(arguments, timeout, environment, stdout=None)
+    stderr = subprocess.PIPE if errors else None
+    return _run(arguments, timeout, environment, stdout=None, stderr=stderr)
 
 
 def _run(
@@ -63,13 +66,14 @@ def _run(
     environment: Mapping[str, str] | None,
     *,
     stdout: int | None,
+    stderr: int | None = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             ["docker", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             errors="replace",
             check=False,
