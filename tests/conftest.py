@@ -24,7 +24,7 @@ from tools.facts.models import Model, load_models
 from tools.facts.paths import CUDA_COMPOSE_FILE
 from tools.native.build import SANITIZED
 from tools.serving.profile import Running, booted
-from tools.weights.hub import fetch_model, models_dir
+from tools.weights.hub import fetch_from_hub, models_dir
 from tools.weights.recipe import Quantisation
 from tools.weights.synthetic import ensure_synthetic
 
@@ -161,7 +161,7 @@ def weights(profile: Profile, pytestconfig: pytest.Config) -> Path:
     """The model file that the profile serves."""
     if pytestconfig.getoption("--weights") == "synthetic":
         return ensure_synthetic(models_dir(), profile.model, "tiny", profile.quantisation)
-    return fetch_model(MODELS, profile.model.name, profile.quantisation)
+    return fetch_from_hub(MODELS, profile.model.name, profile.quantisation)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from tools.bench.peers.images import booted_peer
 from tools.bench.peers.known import PEERS, PYTORCH_FP32, ImagePeer, PythonPeer
 from tools.bench.peers.make import make
 from tools.bench.peers.ours import Contender
-from tools.bench.peers.servers import Booted, awake, frozen
+from tools.bench.peers.servers import MeasuredServer, awake, frozen
 from tools.bench.workloads import random_texts
 from tools.common.errors import ToolError
 from tools.facts.images import load_images
@@ -106,7 +106,7 @@ def ask_while_it_ends(subject: Subject) -> None:
 def contender_of(peer: ImagePeer) -> Contender:
     """What the subject of a request is called by; nothing boots it."""
 
-    def boot(model: Model, file: Path) -> AbstractContextManager[Booted]:
+    def boot(model: Model, file: Path) -> AbstractContextManager[MeasuredServer]:
         raise AssertionError("it is booted already")
 
     return Contender(peer.name, "F16", boot)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tools.engine.docker import run_docker
 from tools.images.labels import FLAVOUR_LABEL, NO_PATCHES, PATCHES_LABEL
+from tools.serving.leftovers import OWNER_LABEL, this_process
 from tools.serving.profile import clean_environment
 
 #: Seconds in which a container on tiny weights must have become healthy or have ended; a boot
@@ -82,9 +83,9 @@ def started(
 
     Where that is an error, its state and the end of its log are printed, for pytest to show.
     """
-    container = docker(
-        "run", "--detach", "--publish", "127.0.0.1::8080", *options, image, *arguments
-    )
+    # Its owner, by which `nox -s down` finds what a killed run left behind.
+    ours = ["--label", f"{OWNER_LABEL}={this_process()}", "--publish", "127.0.0.1::8080"]
+    container = docker("run", "--detach", *ours, *options, image, *arguments)
     try:
         yield container
     except BaseException:

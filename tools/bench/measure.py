@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from tools.bench.load import Sample, send_all
 from tools.bench.machine import available_bytes, busy_share
 from tools.bench.peers.ours import OURS, Contender
-from tools.bench.peers.servers import Booted, awake, frozen
-from tools.bench.results import Cell, Refusal, Server, make_cell
+from tools.bench.peers.servers import MeasuredServer, awake, frozen
+from tools.bench.results import Cell, Refusal, StartAndMemory, make_cell
 from tools.bench.workloads import Workload, bodies
 from tools.common.console import loud, progress, say
 from tools.common.errors import ToolError
@@ -30,7 +30,7 @@ class Subject:
     """A booted server under measurement."""
 
     contender: Contender
-    booted: Booted
+    booted: MeasuredServer
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Measured:
 
     cells: list[Cell]
     refusals: list[Refusal]
-    servers: list[Server]
+    servers: list[StartAndMemory]
     busy: float | None
 
 
 #: Raises ToolError where the servers of a model do not give the same vectors.
-Check = Callable[[Sequence[Subject]], None]
+AgreementCheck = Callable[[Sequence[Subject]], None]
 
 
 def run_rounds(
@@ -104,7 +104,7 @@ def measure(
     contenders: Sequence[Contender],
     plan: Sequence[Workload],
     rounds: int,
-    check: Check,
+    check: AgreementCheck,
 ) -> Measured:
     """Boot every contender on a model, check that they agree, and measure all of it."""
     with ExitStack() as stack:
@@ -143,10 +143,10 @@ def require_memory(model: Model, servers: int) -> None:
         )
 
 
-def start_and_memory(model: Model, subject: Subject, rounds: int) -> Server:
+def start_and_memory(model: Model, subject: Subject, rounds: int) -> StartAndMemory:
     """Ask a stopped server for its memory, and start it anew ``rounds`` times."""
     peak = subject.booted.peak_bytes()
     with awake(subject.booted):
         starts = tuple(subject.booted.restart_seconds() for _ in range(rounds))
     contender = subject.contender
-    return Server(model.name, contender.server, contender.quantisation, starts, peak)
+    return StartAndMemory(model.name, contender.server, contender.quantisation, starts, peak)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.bench.load import send_all
-from tools.bench.peers.servers import Booted, Container, awake, frozen
+from tools.bench.peers.servers import Container, MeasuredServer, awake, frozen
 from tools.bench.statistics import ratios
 from tools.common.console import progress
 from tools.facts.models import Model
@@ -70,7 +70,9 @@ def run_round(base_url: str, workload: Workload, number: int) -> float:
     return len(texts) / sample.seconds
 
 
-def compare(servers: Sequence[Booted], workload: Workload, rounds: int) -> list[list[float]]:
+def compare(
+    servers: Sequence[MeasuredServer], workload: Workload, rounds: int
+) -> list[list[float]]:
     """Return each server's texts per second, round by round; each in its turn goes first."""
     speeds: list[list[float]] = [[] for _ in servers]
     with progress(rounds, workload.name, unit=" rounds") as advance:

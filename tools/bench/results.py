@@ -57,7 +57,7 @@ class Refusal(_Tested):
 
 
 @dataclass(frozen=True)
-class Server(_Tested):
+class StartAndMemory(_Tested):
     """What a server needed: seconds to its first answer by start, and peak memory."""
 
     starts: tuple[float, ...]
@@ -76,7 +76,7 @@ class Results:
     peers: tuple[PeerFacts, ...]
     cells: tuple[Cell, ...]
     refusals: tuple[Refusal, ...]
-    servers: tuple[Server, ...]
+    servers: tuple[StartAndMemory, ...]
 
 
 def make_cell(
@@ -124,7 +124,7 @@ def load(path: Path) -> Results:
                 "peers": tuple(PeerFacts(**peer) for peer in values["peers"]),
                 "cells": tuple(Cell(**_with_workload(each)) for each in values["cells"]),
                 "refusals": tuple(Refusal(**_with_workload(each)) for each in values["refusals"]),
-                "servers": tuple(Server(**_tuples(server)) for server in values["servers"]),
+                "servers": tuple(StartAndMemory(**_tuples(server)) for server in values["servers"]),
             }
         )
     except OSError as error:

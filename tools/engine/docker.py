@@ -49,12 +49,15 @@ def show_docker(
     *,
     environment: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    errors: bool = True,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``docker ARGUMENTS`` as :func:`run_docker` does, but let its progress be seen.
 
-    Only stderr is captured: stdout goes where ours goes.
+    stdout goes where ours goes. stderr is captured, unless ``errors`` is false: compose shows its
+    progress there.
     """
-    return _run(arguments, timeout, environment, stdout=None)
+    stderr = subprocess.PIPE if errors else None
+    return _run(arguments, timeout, environment, stdout=None, stderr=stderr)
 
 
 def _run(
@@ -63,13 +66,14 @@ def _run(
     environment: Mapping[str, str] | None,
     *,
     stdout: int | None,
+    stderr: int | None = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             ["docker", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             errors="replace",
             check=False,
@@ -95,8 +99,8 @@ def docker_failure(said: str, failed: str) -> ToolError:
     if "Cannot connect to the Docker daemon" in text or "error during connect" in text:
         if "DOCKER_HOST" in os.environ:
             return ToolError(
-                f"no Docker Engine answers at DOCKER_HOST ({text}); correct that variable, or "
-                "unset it"
+                f"no Docker Engine answers at DOCKER_HOST ({text}); correct that variable, or unset "
+                "it and run `nox -s engine`"
             )
         return ToolError(f"no Docker Engine answers; run `nox -s engine` ({text})")
     separator = "\n" if "\n" in text else " "

@@ -19,7 +19,7 @@ from tools.facts.models import Model, Models
 from tools.facts.paths import CUDA_COMPOSE_FILE
 from tools.images.build import build_image
 from tools.origins.choose import add_origin_argument, choose
-from tools.weights.hub import fetch_model, models_dir
+from tools.weights.hub import fetch_from_hub, models_dir
 from tools.weights.recipe import QUANTISATIONS, Quantisation
 from tools.weights.synthetic import ensure_synthetic
 
@@ -93,7 +93,7 @@ def choose_weights(models: Models, model: Model, options: argparse.Namespace) ->
     by others.
     """
     if options.weights == REAL:
-        return Weights(fetch_model(models, model.name, options.quant), synthetic=False)
+        return Weights(fetch_from_hub(models, model.name, options.quant), synthetic=False)
     if options.quant not in QUANTISATIONS:
         raise ToolError(
             f"--quant {options.quant}: synthetic weights are made in "

@@ -53,7 +53,7 @@ def models_dir() -> Path:
     return expanded(os.environ.get("JINA_MODELS_DIR") or str(ROOT / "models"))
 
 
-def fetch_model(models: Models, model: str, quantisation: str) -> Path:
+def fetch_from_hub(models: Models, model: str, quantisation: str) -> Path:
     """Return the path of a model's verified file, downloaded unless it is there.
 
     A file put there by hand is verified too. Raises ToolError for an unknown model or
@@ -263,7 +263,7 @@ def main(arguments: Sequence[str]) -> None:
     if not options.models:
         _list_files(models)
     for name in options.models:
-        say(f"{fetch_model(models, name, options.quant)} is there and verified")
+        say(f"{fetch_from_hub(models, name, options.quant)} is there and verified")
 
 
 if __name__ == "__main__":

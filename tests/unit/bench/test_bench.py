@@ -23,7 +23,7 @@ from tools.bench.measure import Subject, require_memory, run_rounds
 from tools.bench.peers.image import ImageFacts
 from tools.bench.peers.ours import OURS, Contender, PeerFacts
 from tools.bench.peers.servers import Container
-from tools.bench.results import Cell, Refusal, Results, Server, load, make_cell, save
+from tools.bench.results import Cell, Refusal, Results, StartAndMemory, load, make_cell, save
 from tools.bench.statistics import Spread, median_spread, percentile, ratios
 from tools.bench.workloads import (
     CLIENTS,
@@ -372,7 +372,7 @@ RESULTS = Results(
         cell("a-peer", "F16", 200.0, 480.0, 440.0),
     ),
     refusals=(Refusal("nano", "a-peer", "F16", Workload(2048, 1, 1), "it answered 400:\n no"),),
-    servers=(Server("nano", OURS, "Q8_0", (1.5, 1.25, 1.75), 2_500_000_000),),
+    servers=(StartAndMemory("nano", OURS, "Q8_0", (1.5, 1.25, 1.75), 2_500_000_000),),
 )
 
 

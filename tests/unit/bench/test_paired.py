@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tools.bench.paired import WORKLOADS, Workload, compare, run_round
-from tools.bench.peers.servers import Booted
+from tools.bench.peers.servers import MeasuredServer
 from tools.common.errors import ToolError
 
 
@@ -94,7 +94,7 @@ def test_a_server_that_fails_in_the_middle_is_an_error(url: str, handler: type[C
 
 def test_each_of_the_servers_goes_first_in_its_turn(url: str) -> None:
     woken: list[str] = []
-    servers: list[Booted] = [Waking(name, url, woken) for name in "abc"]
+    servers: list[MeasuredServer] = [Waking(name, url, woken) for name in "abc"]
     speeds = compare(servers, Workload("one text", requests=1, texts=1, words=1, clients=1), 3)
     assert "".join(woken) == "abcbcacab"
     assert [len(each) for each in speeds] == [3, 3, 3]

@@ -31,9 +31,9 @@ from tools.bench import agreement
 from tools.bench.measure import Subject
 from tools.bench.peers import environments, images, make
 from tools.bench.peers.images import container_options
-from tools.bench.peers.inference import server as engine_server
+from tools.bench.peers.inference import server as inference_server
 from tools.bench.peers.inference.batching import ALIKE, MOST_TOKENS, Vectors, choose, pad
-from tools.bench.peers.inference.server import EmbeddingServer
+from tools.bench.peers.inference.server import BatchingServer
 from tools.bench.peers.known import (
     LLAMA_CPP_PYTHON,
     ONNXRUNTIME,
@@ -182,7 +182,7 @@ class Slow:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Slow, int]]:
-    """An engine behind a server that runs in a thread, and its port."""
+    """A runner behind a server that runs in a thread, and its port."""
     said: list[str] = []
     listening = threading.Event()
 
@@ -190,21 +190,21 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Slow, int]]:
         said.append(text)
         listening.set()
 
-    monkeypatch.setattr(engine_server, "print", note, raising=False)
-    engine = Slow()
-    # On leaving, a runner lets what is still open be closed.
-    runner = asyncio.Runner()
-    loop = runner.get_loop()
-    task = loop.create_task(EmbeddingServer(engine, "a model").serve("127.0.0.1", 0))
+    monkeypatch.setattr(inference_server, "print", note, raising=False)
+    runner = Slow()
+    # On leaving, asyncio's lets what is still open be closed.
+    around = asyncio.Runner()
+    loop = around.get_loop()
+    task = loop.create_task(BatchingServer(runner, "a model").serve("127.0.0.1", 0))
 
     def run() -> None:
-        with runner, pytest.raises(asyncio.CancelledError):
+        with around, pytest.raises(asyncio.CancelledError):
             loop.run_until_complete(task)
 
     thread = threading.Thread(target=run)
     thread.start()
     assert listening.wait(30)
-    yield engine, int(said[0].rpartition(":")[2])
+    yield runner, int(said[0].rpartition(":")[2])
     loop.call_soon_threadsafe(task.cancel)
     thread.join()
 
@@ -232,8 +232,8 @@ def test_vectors_come_in_order_in_both_forms(slow: tuple[Slow, int]) -> None:
 
 
 def test_requests_that_wait_are_computed_together(slow: tuple[Slow, int]) -> None:
-    engine, port = slow
-    engine.may_go.clear()
+    runner, port = slow
+    runner.may_go.clear()
     answers: list[float] = []
 
     def client(number: int) -> None:
@@ -243,12 +243,12 @@ def test_requests_that_wait_are_computed_together(slow: tuple[Slow, int]) -> Non
     for thread in threads:
         thread.start()
     time.sleep(1)  # until all have been read: the first is being computed, seven wait
-    engine.may_go.set()
+    runner.may_go.set()
     for thread in threads:
         thread.join()
     assert sorted(answers) == list(range(8))
-    assert sum(engine.calls) == 8
-    assert max(engine.calls) >= 4
+    assert sum(runner.calls) == 8
+    assert max(runner.calls) >= 4
 
 
 def test_a_connection_is_kept(slow: tuple[Slow, int]) -> None:
@@ -275,12 +275,12 @@ def test_a_connection_is_kept(slow: tuple[Slow, int]) -> None:
     ],
 )
 def test_what_is_no_token_array_is_refused(body: object, slow: tuple[Slow, int]) -> None:
-    engine, port = slow
+    runner, port = slow
     assert ask(port, body)[0] == 400
-    assert engine.calls == []
+    assert runner.calls == []
 
 
-def test_a_fault_of_the_engine_is_answered_and_survived(slow: tuple[Slow, int]) -> None:
+def test_a_fault_of_the_runner_is_answered_and_survived(slow: tuple[Slow, int]) -> None:
     _, port = slow
     status, answer = ask(port, {"input": [[666]]})
     assert (status, "an evil token" in answer["error"]["message"]) == (500, True)
@@ -436,7 +436,7 @@ def test_an_onnx_file_is_exported_once_for_each_model_file(
     assert len(commands) == 2
 
 
-def test_the_engine_imports_nothing_of_ours_but_itself() -> None:
+def test_the_runner_imports_nothing_of_ours_but_itself() -> None:
     for path in (ROOT / "tools/bench/peers/inference").glob("*.py"):
         imported = re.findall(r"^\s*(?:from|import) (tools[\w.]*)", path.read_text(), re.MULTILINE)
         assert all(each.startswith("tools.bench.peers.inference") for each in imported), path

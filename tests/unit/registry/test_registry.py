@@ -189,3 +189,16 @@ def test_an_upload_goes_where_the_registry_says_and_only_once() -> None:
 def test_what_docker_push_says_becomes_what_to_do(said: str, meant: str) -> None:
     with pytest.raises(ToolError, match=meant):
         raise push_failure(said, parse_repository("ghcr.io/owner/x"))
+
+
+def test_an_answer_without_a_token_is_not_taken_for_the_answer() -> None:
+    """The registry's refusal comes back, not what the place of the tokens said."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            return httpx.Response(200, json={})
+        challenge = 'Bearer realm="https://auth.example/token",service="x"'
+        return httpx.Response(401, headers={"WWW-Authenticate": challenge})
+
+    with httpx.Client(transport=httpx.MockTransport(answer), auth=RegistryAuth(None)) as http:
+        assert http.get("https://registry.example/v2/").status_code == 401

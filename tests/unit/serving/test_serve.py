@@ -25,7 +25,7 @@ class Tools:
         self.compose = Compose()
         self.fails = False
         monkeypatch.delenv("JINA_IMAGE", raising=False)
-        for name in ("ensure_engine", "fetch_model", "build_image"):
+        for name in ("ensure_engine", "fetch_from_hub", "build_image"):
             monkeypatch.setattr(options, name, getattr(self, name))
         monkeypatch.setattr(serve, "up", self.up)
         monkeypatch.setattr(Compose, "down", self.down)
@@ -33,7 +33,7 @@ class Tools:
     def ensure_engine(self) -> None:
         self.done.append("engine")
 
-    def fetch_model(self, *_: object) -> Path:
+    def fetch_from_hub(self, *_: object) -> Path:
         self.done.append("model")
         return Path("/models/a-model.gguf")
 

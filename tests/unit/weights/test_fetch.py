@@ -14,8 +14,7 @@ from huggingface_hub import constants
 from tests.support.file_server import Answer, FileServer, closed_port, file_server, isolate
 from tools.common.errors import ToolError
 from tools.facts.models import FROM_HUB, ModelFile, Models, load_models
-from tools.weights import hub as fetch
-from tools.weights.hub import fetch_model
+from tools.weights.hub import fetch_from_hub, main, models_dir, newest_revision
 
 BODY = random.Random(6).randbytes(200_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -67,30 +66,30 @@ def with_file(file: ModelFile) -> Models:
 
 
 def model_path() -> Path:
-    return fetch.models_dir() / NAME
+    return models_dir() / NAME
 
 
 @pytest.mark.usefixtures("hub")
 def test_a_model_lands_with_its_licence_said_once(
     models: Models, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = fetch_model(models, "nano", "Q8_0")
+    path = fetch_from_hub(models, "nano", "Q8_0")
 
     assert path == model_path()
     assert path.read_bytes() == BODY
     assert capsys.readouterr().out.count("CC-BY-NC-4.0") == 1
-    fetch_model(models, "nano", "Q8_0")
+    fetch_from_hub(models, "nano", "Q8_0")
     assert "CC-BY-NC-4.0" not in capsys.readouterr().out
 
 
 def test_a_second_run_neither_asks_nor_hashes(
     hub: FileServer, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch_model(models, "nano", "Q8_0")
+    fetch_from_hub(models, "nano", "Q8_0")
     asked = len(hub.requests)
-    monkeypatch.setattr(fetch, "_bring", None)  # calling it would fail
+    monkeypatch.setattr("tools.weights.hub._bring", None)  # calling it would fail
 
-    assert fetch_model(models, "nano", "Q8_0") == model_path()
+    assert fetch_from_hub(models, "nano", "Q8_0") == model_path()
     assert len(hub.requests) == asked
 
 
@@ -98,7 +97,7 @@ def test_a_file_put_there_by_hand_is_verified(hub: FileServer, models: Models) -
     model_path().parent.mkdir()
     model_path().write_bytes(BODY)
 
-    fetch_model(models, "nano", "Q8_0")
+    fetch_from_hub(models, "nano", "Q8_0")
 
     assert hub.requests == []
 
@@ -107,10 +106,10 @@ def test_a_file_put_there_by_hand_is_verified(hub: FileServer, models: Models) -
 def test_a_truncated_file_is_noticed_and_replaced(
     models: Models, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = fetch_model(models, "nano", "Q8_0")
+    path = fetch_from_hub(models, "nano", "Q8_0")
     os.truncate(path, 1000)
 
-    fetch_model(models, "nano", "Q8_0")
+    fetch_from_hub(models, "nano", "Q8_0")
 
     assert path.read_bytes() == BODY
     assert "is not the pinned file" in capsys.readouterr().err
@@ -118,11 +117,11 @@ def test_a_truncated_file_is_noticed_and_replaced(
 
 @pytest.mark.usefixtures("hub")
 def test_a_changed_file_is_noticed_and_replaced(models: Models) -> None:
-    path = fetch_model(models, "nano", "Q8_0")
+    path = fetch_from_hub(models, "nano", "Q8_0")
     path.write_bytes(bytes(len(BODY)))
     os.utime(path, ns=(1, 1))
 
-    fetch_model(models, "nano", "Q8_0")
+    fetch_from_hub(models, "nano", "Q8_0")
 
     assert path.read_bytes() == BODY
 
@@ -133,36 +132,36 @@ def test_an_interrupted_download_is_resumed(hub: FileServer, models: Models) -> 
     part = model_path().with_name(f"{NAME}.{SHA256[:8]}.part")
     part.write_bytes(BODY[:150_000])
     with pytest.raises(ToolError, match="answered 500"):
-        fetch_model(models, "nano", "Q8_0")
+        fetch_from_hub(models, "nano", "Q8_0")
     hub.put("/cdn/file", Answer(BODY))
 
-    assert fetch_model(models, "nano", "Q8_0").read_bytes() == BODY
+    assert fetch_from_hub(models, "nano", "Q8_0").read_bytes() == BODY
     assert hub.requests[-1] == "GET /cdn/file?signature=x bytes=150000-"
 
 
 def test_other_bytes_than_the_pinned_ones_are_refused(hub: FileServer, models: Models) -> None:
     hub.put("/cdn/file", Answer(bytes(len(BODY))))
     with pytest.raises(ToolError, match=f"sha256 expected {SHA256}, found "):
-        fetch_model(models, "nano", "Q8_0")
-    assert list(fetch.models_dir().iterdir()) == []
+        fetch_from_hub(models, "nano", "Q8_0")
+    assert list(models_dir().iterdir()) == []
 
 
 def test_a_hash_that_only_the_hub_knows_is_asked_once(hub: FileServer, unhashed: Models) -> None:
-    path = fetch_model(unhashed, "nano", "Q8_0")
+    path = fetch_from_hub(unhashed, "nano", "Q8_0")
     assert path.read_bytes() == BODY
     os.utime(path, ns=(1, 1))
 
-    fetch_model(unhashed, "nano", "Q8_0")
+    fetch_from_hub(unhashed, "nano", "Q8_0")
 
     assert hub.requests.count(f"GET {LISTING_PATH}") == 1
 
 
 def test_another_revision_is_asked_for_again(hub: FileServer, unhashed: Models) -> None:
-    fetch_model(unhashed, "nano", "Q8_0")
+    fetch_from_hub(unhashed, "nano", "Q8_0")
     moved = replace(unhashed.models["nano"], revision="6" * 40)
 
     with pytest.raises(ToolError, match="answered 404"):
-        fetch_model(replace(unhashed, models={"nano": moved}), "nano", "Q8_0")
+        fetch_from_hub(replace(unhashed, models={"nano": moved}), "nano", "Q8_0")
     assert hub.requests[-1] == f"GET {LISTING_PATH.replace('5', '6')}"
 
 
@@ -172,14 +171,14 @@ def test_a_hub_that_does_not_know_the_hash_is_refused(
 ) -> None:
     hub.put(LISTING_PATH, Answer(listing))
     with pytest.raises(ToolError, match=f"does not list {NAME} with its hash"):
-        fetch_model(unhashed, "nano", "Q8_0")
+        fetch_from_hub(unhashed, "nano", "Q8_0")
 
 
 def test_the_token_goes_to_the_hub(
     hub: FileServer, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_test")
-    fetch_model(models, "nano", "Q8_0")
+    fetch_from_hub(models, "nano", "Q8_0")
     assert hub.tokens[0] == "Bearer hf_test"
 
 
@@ -192,7 +191,7 @@ def test_a_refusal_says_what_to_do(
 ) -> None:
     hub.put(FILE_PATH, Answer(status=status))
     with pytest.raises(ToolError, match=f"answered {status}.*{advice}"):
-        fetch_model(models, "nano", "Q8_0")
+        fetch_from_hub(models, "nano", "Q8_0")
 
 
 @pytest.mark.usefixtures("hub")
@@ -202,7 +201,7 @@ def test_an_unreachable_hub_says_what_to_do(
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed_port()}")
     for each in (models, unhashed):
         with pytest.raises(ToolError, match=r"refused the connection\. Set HF_ENDPOINT.*models/"):
-            fetch_model(each, "nano", "Q8_0")
+            fetch_from_hub(each, "nano", "Q8_0")
 
 
 def test_offline_a_file_that_is_there_is_verified(
@@ -212,7 +211,7 @@ def test_offline_a_file_that_is_there_is_verified(
     model_path().parent.mkdir()
     model_path().write_bytes(BODY)
 
-    assert fetch_model(models, "nano", "Q8_0") == model_path()
+    assert fetch_from_hub(models, "nano", "Q8_0") == model_path()
     assert hub.requests == []
 
 
@@ -226,7 +225,7 @@ def test_offline_nothing_is_downloaded(
         model_path().write_bytes(there)
 
     with pytest.raises(ToolError, match=f"HF_HUB_OFFLINE is set.*{SHA256}"):
-        fetch_model(models, "nano", "Q8_0")
+        fetch_from_hub(models, "nano", "Q8_0")
     assert hub.requests == []
 
 
@@ -235,15 +234,15 @@ def test_offline_a_hash_that_only_the_hub_knows_comes_from_the_last_time(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ToolError, match="known to the Hub only"):
-        fetch_model(unhashed, "nano", "Q8_0")
+        fetch_from_hub(unhashed, "nano", "Q8_0")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    path = fetch_model(unhashed, "nano", "Q8_0")
+    path = fetch_from_hub(unhashed, "nano", "Q8_0")
     asked = len(hub.requests)
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     os.utime(path, ns=(1, 1))
 
-    assert fetch_model(unhashed, "nano", "Q8_0") == path
+    assert fetch_from_hub(unhashed, "nano", "Q8_0") == path
     assert len(hub.requests) == asked
 
 
@@ -255,7 +254,7 @@ def test_a_file_in_the_cache_of_huggingface_hub_is_taken_from_there(
     snapshots.mkdir(parents=True)
     (snapshots / NAME).write_bytes(BODY)
 
-    assert fetch_model(models, "nano", "Q8_0").read_bytes() == BODY
+    assert fetch_from_hub(models, "nano", "Q8_0").read_bytes() == BODY
     assert hub.requests == []
 
 
@@ -263,19 +262,19 @@ def test_a_file_in_the_cache_of_huggingface_hub_is_taken_from_there(
 def test_unknown_models_and_quantisations_are_refused_with_the_known_ones() -> None:
     real = load_models()
     with pytest.raises(ToolError, match="no model 'large'; there are nano, small"):
-        fetch_model(real, "large", "Q8_0")
+        fetch_from_hub(real, "large", "Q8_0")
     with pytest.raises(ToolError, match="no 'Q2_K' of small; there are Q8_0, Q4_K_M, F16"):
-        fetch_model(real, "small", "Q2_K")
+        fetch_from_hub(real, "small", "Q2_K")
 
 
 @pytest.mark.usefixtures("hub")
 def test_the_verb_lists_without_names_and_fetches_with_them(
     models: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fetch, "load_models", lambda: models)
+    monkeypatch.setattr("tools.weights.hub.load_models", lambda: models)
 
-    fetch.main([])
-    fetch.main(["nano", "--quant", "Q8_0"])
+    main([])
+    main(["nano", "--quant", "Q8_0"])
 
     printed = capsys.readouterr().out
     assert f"nano   Q8_0   {NAME}" in printed
@@ -290,7 +289,7 @@ def test_an_address_that_is_none_of_a_hub_is_said(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     with pytest.raises(ToolError, match="HF_ENDPOINT is no address of a Hub"):
-        fetch_model(models, "nano", "Q8_0")
+        fetch_from_hub(models, "nano", "Q8_0")
 
 
 def test_a_token_that_can_be_none_is_said_and_not_shown(
@@ -298,7 +297,7 @@ def test_a_token_that_can_be_none_is_said_and_not_shown(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_\N{LATIN SMALL LETTER E WITH ACUTE}crit")
     with pytest.raises(ToolError, match="HF_TOKEN, or the token") as fault:
-        fetch_model(models, "nano", "Q8_0")
+        fetch_from_hub(models, "nano", "Q8_0")
     assert "crit" not in str(fault.value)
 
 
@@ -312,9 +311,9 @@ def test_a_mirrors_password_is_never_printed(
     hub.put(LISTING_PATH, Answer(b"[]"))
     hub.put(f"/api/models/{REPOSITORY}", Answer(b"{}"))
     with pytest.raises(ToolError, match="does not list") as listing:
-        fetch_model(unhashed, "nano", "Q8_0")
+        fetch_from_hub(unhashed, "nano", "Q8_0")
     with pytest.raises(ToolError, match="does not list") as newest:
-        fetch.newest_revision(REPOSITORY)
+        newest_revision(REPOSITORY)
     captured = capsys.readouterr()
     for text in (str(listing.value), str(newest.value), captured.out, captured.err):
         assert "s3cret" not in text

@@ -76,7 +76,7 @@ def installed_versions(environment: Environment) -> str:
     return ", ".join(f"{name} {version}" for name, version in json.loads(said).items())
 
 
-def engine_environment() -> dict[str, str]:
+def inference_environment() -> dict[str, str]:
     """Return the variables with which an environment's Python finds tools.bench.peers.inference.
 
     Of this project it finds nothing else that it could import: the rest needs our own packages.
@@ -129,7 +129,7 @@ def _export_fingerprint(environment: Environment, file: Path) -> str:
 def _run(command: Sequence[str], failed: str, *, timeout: float = _INSTALL_SECONDS) -> str:
     """Run a command that must succeed and return what it printed."""
     try:
-        result = run_bounded(command, timeout=timeout, environment=engine_environment())
+        result = run_bounded(command, timeout=timeout, environment=inference_environment())
     except subprocess.TimeoutExpired:
         raise ToolError(f"{failed} within {timeout} s") from None
     if result.code != 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tools.bench.peers.image import ImageFacts, describe_image
 from tools.bench.peers.known import ImagePeer
-from tools.bench.peers.servers import Booted, Container
+from tools.bench.peers.servers import Container, MeasuredServer
 from tools.common.errors import ToolError
 from tools.engine.docker import ask_docker, engine_platform, run_docker
 from tools.facts.images import Image, Images
@@ -52,7 +52,7 @@ def container_options(peer: ImagePeer, model: Model, file: Path) -> list[str]:
 
 
 @contextmanager
-def booted_peer(peer: ImagePeer, image: str, model: Model, file: Path) -> Iterator[Booted]:
+def booted_peer(peer: ImagePeer, image: str, model: Model, file: Path) -> Iterator[MeasuredServer]:
     """Boot a peer's image on a model file and remove the container at the end.
 
     Raises ToolError when it does not become healthy.

@@ -180,7 +180,7 @@ _LLAMA_CPP_PYTHON = Environment(
     compiles="llama.cpp, which takes minutes",
 )
 
-_ENGINE = ("-m", "tools.bench.peers.inference", "--port", "{port}")
+_INFERENCE = ("-m", "tools.bench.peers.inference", "--port", "{port}")
 
 
 def _pytorch(name: str, dtype: str) -> PythonPeer:
@@ -189,7 +189,7 @@ def _pytorch(name: str, dtype: str) -> PythonPeer:
         what=f"PyTorch in {dtype} behind a minimal HTTP server that batches what waits",
         quantisations=("F16",),
         environment=_TORCH,
-        arguments=(*_ENGINE, "torch", "{file}", "--dtype", dtype),
+        arguments=(*_INFERENCE, "torch", "{file}", "--dtype", dtype),
     )
 
 
@@ -201,7 +201,7 @@ ONNXRUNTIME = PythonPeer(
     what="ONNX Runtime in float32 on the same module, exported, behind the same HTTP server",
     quantisations=("F16",),
     environment=_ONNXRUNTIME,
-    arguments=(*_ENGINE, "onnxruntime", "{file}"),
+    arguments=(*_INFERENCE, "onnxruntime", "{file}"),
     exported=True,
 )
 OPENVINO = PythonPeer(
@@ -210,7 +210,7 @@ OPENVINO = PythonPeer(
     "same HTTP server",
     quantisations=("F16",),
     environment=_OPENVINO,
-    arguments=(*_ENGINE, "openvino", "{file}"),
+    arguments=(*_INFERENCE, "openvino", "{file}"),
     exported=True,
 )
 #: It takes texts only, cuts them at n_batch without a word, and has no /health.

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bench.peers.environments import (
-    engine_environment,
     ensure_environment,
     ensure_onnx,
+    inference_environment,
     installed_versions,
 )
 from tools.bench.peers.images import booted_peer, build_peer
 from tools.bench.peers.known import PEERS, PYTORCH_FP32, ImagePeer, Peer, PythonPeer
 from tools.bench.peers.ours import Boot, Contender, PeerFacts
 from tools.bench.peers.process import booted_process
-from tools.bench.peers.servers import Booted
+from tools.bench.peers.servers import MeasuredServer
 from tools.common.console import loud
 from tools.common.errors import ToolError
 from tools.common.processes import run_bounded
@@ -73,7 +73,7 @@ def make(images: Images, peer: Peer) -> Made:
 def _make_image(images: Images, peer: ImagePeer) -> Made:
     image = build_peer(images, peer)
 
-    def boot(model: Model, file: Path) -> Iterator[Booted]:
+    def boot(model: Model, file: Path) -> Iterator[MeasuredServer]:
         with booted_peer(peer, image.name, model, file) as server:
             yield server
 
@@ -88,10 +88,10 @@ def _make_python(peer: PythonPeer) -> Made:
     if peer.exported:
         ensure_environment(exporting)
 
-    def boot(_: Model, file: Path) -> Iterator[Booted]:
+    def boot(_: Model, file: Path) -> Iterator[MeasuredServer]:
         served = ensure_onnx(exporting, file) if peer.exported else file
         command = [str(python), *(word.replace("{file}", str(served)) for word in peer.arguments)]
-        with booted_process(command, engine_environment(), peer.health) as server:
+        with booted_process(command, inference_environment(), peer.health) as server:
             yield server
 
     made_of = installed_versions(peer.environment)

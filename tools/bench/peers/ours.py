@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.bench.peers.servers import Booted, Container
+from tools.bench.peers.servers import Container, MeasuredServer
 from tools.facts.models import Model
 from tools.serving.profile import booted
 from tools.weights.recipe import Quantisation
@@ -15,7 +15,7 @@ from tools.weights.recipe import Quantisation
 #: What the shipped image is called among its peers.
 OURS = "ours"
 
-Boot = Callable[[Model, Path], AbstractContextManager[Booted]]
+Boot = Callable[[Model, Path], AbstractContextManager[MeasuredServer]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def our_image(image: str, quantisation: Quantisation) -> Contender:
     """Return the image as the compose profiles run it."""
 
     @contextmanager
-    def boot(model: Model, file: Path) -> Iterator[Booted]:
+    def boot(model: Model, file: Path) -> Iterator[MeasuredServer]:
         with booted(model, file, image=image, synthetic=True) as running:
             yield Container(running)
 

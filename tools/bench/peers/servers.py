@@ -25,7 +25,7 @@ PROBE_PAUSE = 0.01
 _KILLED = 137
 
 
-class Booted(Protocol):
+class MeasuredServer(Protocol):
     """A healthy server: a container or a process."""
 
     @property
@@ -103,7 +103,7 @@ class Container:
 
 
 @contextmanager
-def awake(server: Booted) -> Iterator[None]:
+def awake(server: MeasuredServer) -> Iterator[None]:
     """Let a stopped server run for as long as it is measured."""
     server.send_signal("CONT")
     try:
@@ -117,7 +117,7 @@ def awake(server: Booted) -> Iterator[None]:
 
 
 @contextmanager
-def frozen(servers: Sequence[Booted]) -> Iterator[None]:
+def frozen(servers: Sequence[MeasuredServer]) -> Iterator[None]:
     """Stop these servers, and let them go on at the end, or they could not be ended in time."""
     try:
         for server in servers:

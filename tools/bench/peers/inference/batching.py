@@ -17,7 +17,7 @@ ALIKE = 0.75
 Vectors = NDArray[np.float32]
 
 
-class Engine(Protocol):
+class Runner(Protocol):
     """A loaded model."""
 
     def embed(self, inputs: Sequence[Sequence[int]]) -> Vectors:

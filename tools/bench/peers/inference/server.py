@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.bench.peers.inference.batching import Engine, Vectors, choose
+from tools.bench.peers.inference.batching import Runner, Vectors, choose
 
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 500: "Internal Server Error"}
 
@@ -34,11 +34,11 @@ class _BadRequestError(Exception):
     """A request that cannot be answered; the text says why."""
 
 
-class EmbeddingServer:
-    """Answers requests with an engine's vectors."""
+class BatchingServer:
+    """Answers requests with a runner's vectors."""
 
-    def __init__(self, engine: Engine, model: str) -> None:
-        self._engine = engine
+    def __init__(self, runner: Runner, model: str) -> None:
+        self._runner = runner
         self._model = model
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
@@ -64,7 +64,7 @@ class EmbeddingServer:
                 self._arrived.clear()
             inputs = [each.tokens for each in together]
             try:
-                vectors = await loop.run_in_executor(self._thread, self._engine.embed, inputs)
+                vectors = await loop.run_in_executor(self._thread, self._runner.embed, inputs)
             except Exception as error:  # whatever it is, the requests need an answer
                 for each in together:
                     if not each.vector.done():

@@ -117,7 +117,7 @@ class Embedder(nn.Module):
         return F.normalize(_norm(chosen, self.output_norm, self.hyper).float(), dim=-1)
 
 
-class TorchEngine:
+class TorchRunner:
     """The module, loaded in one precision."""
 
     def __init__(self, path: Path, dtype: str) -> None:

@@ -16,7 +16,7 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeRunner:
     """ONNX Runtime on the CPU, at its default settings but for the number of threads."""
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class OnnxRuntimeEngine:
         return vectors
 
 
-class OpenVinoEngine:
+class OpenVinoRunner:
     """OpenVINO on the CPU, in the precision that it prefers there (bf16 on some)."""
 
     def __init__(self, path: Path) -> None:
