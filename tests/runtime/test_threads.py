@@ -15,10 +15,10 @@ from tools.facts.models import load_models
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic
 
-#: The slots of the containers here, and upstream's default number of HTTP threads for them
-#: where there are fewer CPUs than that (server-http.cpp).
+#: The slots of the containers here.
 SLOTS = 2
-HTTP_THREADS = SLOTS + 4
+#: The most threads for requests where nothing limits the container's processes.
+MOST = 512
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Threads:
 
     computing: int
     batch: int
-    http: int
+    requests: int
     line: str
     tasks: int
 
@@ -57,8 +57,8 @@ def boot(image: str, *options: str, arguments: Sequence[str] = ()) -> Threads:
     return Threads(
         computing=int(find(r"system_info: n_threads = (\d+)")[1]),
         batch=int(find(r"\(n_threads_batch = (\d+)\)")[1]),
-        http=int(find(r"using (\d+) threads for HTTP server")[1]),
-        line=find(r"threads: \d+ for computing \(.*\), \d+ for HTTP")[0],
+        requests=int(find(r"threads = .*, up to (\d+) for requests")[1]),
+        line=find(r"threads = \d+ for computing \(.*\), up to \d+ for requests")[0],
         tasks=tasks,
     )
 
@@ -85,9 +85,9 @@ def fake_cgroup(folder: Path, content: str) -> list[str]:
 )
 def test_a_limit_sets_the_defaults(patched: str, limit: list[str], why: str) -> None:
     found = boot(patched, *limit)
-    assert (found.computing, found.batch, found.http) == (1, 1, HTTP_THREADS)
+    assert (found.computing, found.batch) == (1, 1)
     why = "the machine's cores" if machine_cores() == 1 else why
-    assert found.line == f"threads: 1 for computing ({why}), {HTTP_THREADS} for HTTP"
+    assert found.line == f"threads = 1 for computing ({why}), up to {found.requests} for requests"
 
 
 def test_without_a_limit_every_core_is_used(patched: str) -> None:
@@ -101,12 +101,19 @@ def test_what_is_set_wins_over_the_limit(patched: str) -> None:
     limited = boot(patched, "--cpus", "1")
     variables = ["--env", "LLAMA_ARG_THREADS=3", "--env", "LLAMA_ARG_THREADS_HTTP=7"]
     found = boot(patched, "--cpus", "1", *variables)
-    assert (found.computing, found.batch, found.http) == (3, 3, 7)
-    assert found.line == "threads: 3 for computing (as set), 7 for HTTP"
-    assert found.tasks - limited.tasks == (3 - 1) + (7 - HTTP_THREADS)
+    assert (found.computing, found.batch, found.requests) == (3, 3, 7)
+    assert found.line == "threads = 3 for computing (as set), up to 7 for requests"
+    assert found.tasks - limited.tasks == 3 - 1
     prompts = boot(patched, "--cpus", "1", arguments=["--threads-batch", "4"])
     assert (prompts.computing, prompts.batch) == (1, 4)
-    assert prompts.line == f"threads: 4 for computing (as set), {HTTP_THREADS} for HTTP"
+    assert prompts.line.startswith("threads = 4 for computing (as set), ")
+
+
+def test_threads_for_requests_fit_the_limit_of_processes(patched: str) -> None:
+    """With room for what computes and for whoever looks into the container."""
+    assert boot(patched, "--pids-limit", "5000").requests == MOST
+    few = boot(patched, "--pids-limit", "100")
+    assert 4 <= few.requests <= 100 - few.tasks
 
 
 @pytest.mark.parametrize(
