@@ -99,8 +99,8 @@ def docker_failure(said: str, failed: str) -> ToolError:
     if "Cannot connect to the Docker daemon" in text or "error during connect" in text:
         if "DOCKER_HOST" in os.environ:
             return ToolError(
-                f"no Docker Engine answers at DOCKER_HOST ({text}); correct that variable, or unset "
-                "it and run `nox -s engine`"
+                f"no Docker Engine answers at DOCKER_HOST ({text}); correct that variable, or "
+                "unset it and run `nox -s engine`"
             )
         return ToolError(f"no Docker Engine answers; run `nox -s engine` ({text})")
     separator = "\n" if "\n" in text else " "
