@@ -100,7 +100,7 @@ def docker_failure(said: str, failed: str) -> ToolError:
         if "DOCKER_HOST" in os.environ:
             return ToolError(
                 f"no Docker Engine answers at DOCKER_HOST ({text}); correct that variable, or "
-                "unset it"
+                "unset it and run `nox -s engine`"
             )
         return ToolError(f"no Docker Engine answers; run `nox -s engine` ({text})")
     separator = "\n" if "\n" in text else " "

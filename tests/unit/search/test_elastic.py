@@ -778,6 +778,7 @@ def test_what_is_no_address_is_named() -> None:
         ["--server-url", "http://x"],
         ["--es-url", "http://x", "--kibana"],
         ["--es-url", "http://x", "--keep"],
+        ["--kibana"],
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(arguments: list[str]) -> None:

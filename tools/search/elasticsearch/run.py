@@ -107,6 +107,8 @@ def refuse(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("--api-key, --ca-certs and --server-url are for a cluster of --es-url")
     if options.es_url and (options.kibana or options.keep):
         parser.error("--kibana and --keep are for the Elasticsearch that is booted here")
+    if options.kibana and not options.keep:
+        parser.error("--kibana is for a look at it afterwards, and goes with --keep")
 
 
 def run(models: Models, corpus: Corpus, options: argparse.Namespace, found: list[Finding]) -> None:
