@@ -32,6 +32,10 @@ class RawConnection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave, whatever is still to come."""
         self.socket.close()
 
     def send(self, data: bytes) -> None:
