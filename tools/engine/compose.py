@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.engine.docker import ask_docker, run_docker
+from tools.engine.docker import ask_docker, docker_client, run_docker
 from tools.facts.paths import COMPOSE_FILE
 
 
@@ -26,10 +26,8 @@ class Compose:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the words after ``docker``."""
-        words = ["compose", *(f"--file={file}" for file in self.files)]
-        words += [f"--project-name={self.project}"] if self.project else []
-        words += [f"--profile={self.profile}"] if self.profile else []
-        return [*words, *arguments]
+        client = docker_client(self.files, self.project, self.profile)
+        return [*(str(word) for word in client.docker_compose_cmd[1:]), *arguments]
 
     def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run docker compose, exit code unchecked; raises ToolError as ``run_docker`` does."""

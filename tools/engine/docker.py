@@ -1,16 +1,37 @@
-"""The one place that runs the docker command line."""
+"""The one place that makes Docker clients and runs the docker command line."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from python_on_whales import DockerClient
 
 from tools.common.errors import ToolError
 
 #: Seconds for what takes the engine moments, on a machine that is busy.
 _SECONDS = 120
+
+
+def docker_client(
+    compose_files: Sequence[Path] = (), project: str | None = None, profile: str | None = None
+) -> DockerClient:
+    """Return a client for the current Docker context, optionally bound to a compose project.
+
+    Raises ToolError when there is no docker command: python-on-whales would otherwise fetch one
+    from the internet by itself.
+    """
+    if shutil.which("docker") is None:
+        raise ToolError("there is no docker command on PATH; run `nox -s engine`")
+    return DockerClient(
+        compose_files=list(compose_files),
+        compose_profiles=[profile] if profile else [],
+        compose_project_name=project,
+    )
 
 
 def run_docker(
@@ -21,7 +42,8 @@ def run_docker(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``docker ARGUMENTS`` and return its result, output captured, exit code unchecked.
 
-    ``environment`` replaces this process's own; ``timeout`` is in seconds. Raises ToolError when
+    For what python-on-whales lacks: timeouts, an environment of its own, what compose says on
+    stderr. ``environment`` replaces this process's own; ``timeout`` is in seconds. Raises ToolError when
     the command is missing or takes longer than ``timeout``.
     """
     return _run(arguments, timeout, environment, stdout=subprocess.PIPE)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import httpx
+from python_on_whales import Container
+from python_on_whales.exceptions import NoSuchContainer
 
 from tools.common.errors import ToolError
 from tools.common.waiting import wait_for
-from tools.engine.docker import ask_docker, run_docker
+from tools.engine.docker import docker_client
 
 CONTAINER_PORT = 8080
 
@@ -25,44 +24,47 @@ def wait_until_healthy(container: str) -> None:
     """
 
     def look() -> bool | None:
-        facts = inspect(container)
-        state = facts["State"]
-        if state.get("Health", {}).get("Status") == "healthy":
+        found = inspect(container)
+        state = found.state
+        if state.health is not None and state.health.status == "healthy":
             return True
-        if state["Status"] in ("exited", "dead", "restarting") or facts["RestartCount"]:
+        if state.status in ("exited", "dead", "restarting") or found.restart_count:
             raise ToolError(f"the server ended before it was healthy:\n{log_tail(container)}")
         return None
 
     if wait_for(look, BOOT_SECONDS) is None:
-        facts = inspect(container)
+        found = inspect(container)
         raise ToolError(
             f"the server was not healthy within {BOOT_SECONDS} seconds:\n"
-            f"{log_tail(container)}\n{_health_log(facts)}\nlast probe from here: {_probe(facts)}"
+            f"{log_tail(container)}\n{_health_log(found)}\nlast probe from here: {_probe(found)}"
         )
 
 
-def inspect(container: str) -> dict[str, Any]:
+def inspect(container: str) -> Container:
     """Return what the engine knows of a container; raises ToolError where there is none."""
-    said = ask_docker(["container", "inspect", container], failed=f"no container {container[:12]}")
-    return dict(json.loads(said)[0])
+    try:
+        return docker_client().container.inspect(container)
+    except NoSuchContainer:
+        raise ToolError(f"the container {container[:12]} is gone") from None
 
 
 def log_tail(container: str, lines: int = 25) -> str:
     """Return the last lines that a container printed."""
-    result = run_docker(["logs", "--tail", str(lines), container])
-    return (result.stdout + result.stderr).rstrip()
+    return str(docker_client().container.logs(container, tail=lines)).rstrip()
 
 
-def _health_log(facts: dict[str, Any]) -> str:
-    entries = facts["State"].get("Health", {}).get("Log") or []
+def _health_log(container: Container) -> str:
+    health = container.state.health
+    entries = (health.log or []) if health is not None else []
     return "\n".join(
-        f"health check: exit code {entry['ExitCode']}: {(entry['Output'] or '').strip()}"
+        f"health check: exit code {entry.exit_code}: {(entry.output or '').strip()}"
         for entry in entries[-3:]
     )
 
 
-def _probe(facts: dict[str, Any]) -> str:
-    published = (facts["NetworkSettings"]["Ports"] or {}).get(f"{CONTAINER_PORT}/tcp")
+def _probe(container: Container) -> str:
+    bindings = container.network_settings.ports or {}
+    published = bindings.get(f"{CONTAINER_PORT}/tcp")
     if not published:
         return "no port is published"
     url = f"http://127.0.0.1:{published[0]['HostPort']}/health"

@@ -59,11 +59,14 @@ def test_no_reason_is_no_empty_sentence() -> None:
     assert str(docker_failure("  ", "it failed")) == "it failed: no reason given"
 
 
-def test_compose_is_given_files_project_and_profile_before_the_verb() -> None:
+def test_compose_is_given_files_project_and_profile_before_the_verb(
+    docker: Callable[[str], None],
+) -> None:
+    docker("exit 0")
     compose = Compose((Path("a.yaml"), Path("b.yaml")), "a-project", "nano")
     assert compose.command("up", "--detach") == [
-        *("compose", "--file=a.yaml", "--file=b.yaml"),
-        *("--project-name=a-project", "--profile=nano", "up", "--detach"),
+        *("compose", "--file", "a.yaml", "--file", "b.yaml"),
+        *("--profile", "nano", "--project-name", "a-project", "up", "--detach"),
     ]
 
 

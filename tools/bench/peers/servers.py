@@ -87,19 +87,19 @@ class Container:
 
     def last_words(self) -> str:
         try:
-            state = inspect(self.running.container_id)["State"]
+            state = inspect(self.running.container_id).state
         except ToolError as error:
             return f"nothing is known of its container: {error}"
         log = log_tail(self.running.container_id)
-        if state["Running"]:
+        if state.running:
             return f"its container is running, and said at last:\n{log}"
-        if state["OOMKilled"]:
+        if state.oom_killed:
             why = ", for it used too much memory"
-        elif state["ExitCode"] == _KILLED:
+        elif state.exit_code == _KILLED:
             why = " (killed, as the kernel does where the machine's memory is used up)"
         else:
             why = ""
-        return f"its container ended with {state['ExitCode']}{why}, and said at last:\n{log}"
+        return f"its container ended with {state.exit_code}{why}, and said at last:\n{log}"
 
 
 @contextmanager

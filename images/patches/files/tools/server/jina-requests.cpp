@@ -289,6 +289,11 @@ void explain(const httplib::Request &, httplib::Response & res) {
     if (!res.body.empty()) {
         return;
     }
+    if (now.id.empty()) { // refused before check()
+        now.id    = make_id();
+        now.start = clock_t_::now();
+        res.set_header("X-Request-Id", now.id);
+    }
     if (jina_read_timed_out()) {
         res.status = 408;
     }
