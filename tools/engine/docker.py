@@ -43,8 +43,8 @@ def run_docker(
     """Run ``docker ARGUMENTS`` and return its result, output captured, exit code unchecked.
 
     For what python-on-whales lacks: timeouts, an environment of its own, what compose says on
-    stderr. ``environment`` replaces this process's own; ``timeout`` is in seconds. Raises ToolError when
-    the command is missing or takes longer than ``timeout``.
+    stderr. ``environment`` replaces this process's own; ``timeout`` is in seconds. Raises ToolError
+    when the command is missing or takes longer than ``timeout``.
     """
     return _run(arguments, timeout, environment, stdout=subprocess.PIPE)
 
