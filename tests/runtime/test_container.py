@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.containers import (
     base_url,
+    composed,
     docker,
     inspect,
     logs,
@@ -21,6 +22,7 @@ from tests.support.containers import (
 )
 from tools.engine.docker import run_docker
 from tools.facts.models import load_models
+from tools.facts.paths import COMPOSE_FILE
 from tools.weights.hub import models_dir
 from tools.weights.synthetic import ensure_synthetic
 
@@ -70,7 +72,9 @@ def test_limits_are_those_of_the_catalogue(stack: Stack, pytestconfig: pytest.Co
     assert host["Memory"] == (serve.gpu_memory_bytes if gpu else serve.memory_bytes)
     assert host["PidsLimit"] > 0
     assert host["LogConfig"]["Config"] == {"max-file": "3", "max-size": "10m"}
-    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    # A test's stack is not to start again with the engine (compose/temporary.yaml); a person's is.
+    assert host["RestartPolicy"]["Name"] == "no"
+    assert composed(stack.profile.model.name, COMPOSE_FILE)["restart"] == "unless-stopped"
 
 
 def test_answers_on_loopback_only(stack: Stack) -> None:
