@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from tools.common.console import loud
+from tools.common.console import say
 from tools.engine.docker import ask_docker
 
 #: What compose/*temporary.yaml put on their containers, and the variable that they take it from.
@@ -41,7 +41,7 @@ def is_owned(owner: str) -> bool:
 def remove_left_behind() -> list[str]:
     """Remove every stack that belongs to no running process, and return their names.
 
-    The others are named loudly and left alone. Raises ToolError when the engine refuses.
+    The others are named and left alone. Raises ToolError when the engine refuses.
     """
     form = f'{{{{.ID}}}}|{{{{.Label "{_PROJECT_LABEL}"}}}}|{{{{.Label "{OWNER_LABEL}"}}}}'
     ours = f"label={OWNER_LABEL}"
@@ -53,7 +53,7 @@ def remove_left_behind() -> list[str]:
     removed = []
     for name, members in sorted(stacks.items()):
         if owners := [owner for owner, _ in members if is_owned(owner)]:
-            loud(f"{name} is left alone: it belongs to the process {owners[0]}, which runs")
+            say(f"{name} is left alone: it belongs to the process {owners[0]}, which runs")
         else:
             _remove(name, [container for _, container in members])
             removed.append(name)

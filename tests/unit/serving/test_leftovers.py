@@ -53,7 +53,7 @@ def test_only_stacks_without_an_owner_are_removed(
     assert leftovers.remove_left_behind() == ["5", "kept", "left"]
     removed = [each[3:] for each in asked if each[:3] == ["rm", "--force", "--volumes"]]
     assert sorted(removed) == [["1", "2"], ["3"], ["5"]]
-    assert "busy is left alone" in capsys.readouterr().err
+    assert "busy is left alone" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", OVERRIDES, ids=lambda path: str(path.parent.name))
