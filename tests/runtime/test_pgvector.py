@@ -189,6 +189,7 @@ def test_every_block_of_the_docs_runs_and_does_what_they_say(
     patched(server, pytestconfig)
     text = (ROOT / "docs" / "search" / "postgresql.md").read_text()
     text = text.replace("768", str(server.model.dims)).replace("localhost:8080", "SERVER")
+    text = text.replace(NANO.served_as, server.model.served_as)
     blocks = re.findall(r"```(sql|python)\n(.*?)```", text, re.DOTALL)
     assert [kind for kind, _ in blocks] == ["sql", "python", *["sql"] * 5]
     schema, program, alike, filtered, plan, reranked, sizes = (block for _, block in blocks)

@@ -62,7 +62,7 @@ def provenance(
                 "sourceDate": labels[f"{OCI}.created"],
             },
             "resolvedDependencies": [
-                *([_git(repository, revision)] if repository else []),
+                _git(repository, revision) if repository else _commit(tree, revision),
                 *_source(source),
                 _image(labels[f"{OCI}.base.name"], labels[f"{OCI}.base.digest"]),
                 *_toolkit(cuda),
@@ -91,7 +91,11 @@ def _toolkit(cuda: CudaOrigin | None) -> list[dict[str, object]]:
 
 
 def _git(repository: str, commit: str) -> dict[str, object]:
-    return {"uri": f"git+{repository}@{commit}", "digest": {"gitCommit": commit}}
+    return _commit(f"git+{repository}@{commit}", commit)
+
+
+def _commit(uri: str, commit: str) -> dict[str, object]:
+    return {"uri": uri, "digest": {"gitCommit": commit}}
 
 
 def _source(source: SourceOrigin) -> list[dict[str, object]]:
