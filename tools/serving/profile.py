@@ -55,7 +55,7 @@ def model_environment(model: Model, file: Path, *, synthetic: bool) -> dict[str,
     key = model.name.upper()
     variables = {"JINA_MODELS_DIR": str(file.parent.resolve()), f"JINA_{key}_FILE": file.name}
     if synthetic:
-        variables[f"JINA_{key}_NAME"] = f"jina-embeddings-v5-text-{model.name}-synthetic"
+        variables[f"JINA_{key}_NAME"] = f"{model.served_as}-synthetic"
     return variables
 
 

@@ -139,7 +139,7 @@ def _is_current(path: Path, recipe: Recipe) -> bool:
 
 
 def _add_description(writer: GGUFWriter, recipe: Recipe) -> None:
-    writer.add_name(f"jina-embeddings-v5-text-{recipe.model.name} synthetic ({recipe.size})")
+    writer.add_name(f"{recipe.model.served_as} synthetic ({recipe.size})")
     writer.add_description("Random weights for tests and demos; they only know shared words")
     writer.add_string("synthetic.recipe", recipe.fingerprint())
     writer.add_uint32("synthetic.seed", recipe.seed)

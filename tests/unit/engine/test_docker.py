@@ -14,20 +14,6 @@ from tools.engine.compose import Compose
 from tools.engine.docker import ask_docker, docker_failure, run_docker
 
 
-@pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Put a docker on PATH that is a script; it may use its arguments."""
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.delenv("DOCKER_HOST", raising=False)
-
-    def write(script: str) -> None:
-        file = tmp_path / "docker"
-        file.write_text(f"#!/bin/sh\n{script}\n")
-        file.chmod(0o755)
-
-    return write
-
-
 def test_an_answer_comes_without_the_white_space_around_it(
     docker: Callable[[str], None],
 ) -> None:

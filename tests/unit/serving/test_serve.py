@@ -90,20 +90,6 @@ def test_what_did_not_start_is_removed(tools: Tools) -> None:
     assert tools.done[-1] == "down"
 
 
-@pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Put a docker on PATH that is a script, and answers what it is told to."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.delenv("DOCKER_HOST", raising=False)
-
-    def write(script: str) -> None:
-        file = tmp_path / "docker"
-        file.write_text(f"#!/bin/sh\n{script}\n")
-        file.chmod(0o755)
-
-    return write
-
-
 def test_down_removes_the_project_whatever_it_was_made_of(
     tools: Tools, docker: Callable[[str], None]
 ) -> None:
