@@ -1,6 +1,7 @@
 #include "jina-connections.h"
 
 #include "jina-lifecycle.h"
+#include "jina-requests.h"
 #include "jina-settings.h"
 #include "log.h"
 
@@ -118,39 +119,11 @@ class thread_pool {
     }
 };
 
-struct address {
-    std::string ip;
-    int         port = 0;
-};
-
-using name_function = int (*)(int, sockaddr *, socklen_t *);
-
-address address_of(int sock, name_function name) {
-    sockaddr_storage storage = {};
-    socklen_t        length  = sizeof(storage);
-    address          found;
-    char             text[INET6_ADDRSTRLEN] = "";
-    if (name(sock, reinterpret_cast<sockaddr *>(&storage), &length) != 0) {
-        return found;
-    }
-    if (storage.ss_family == AF_INET) {
-        const auto * in = reinterpret_cast<const sockaddr_in *>(&storage);
-        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-        found.port = ntohs(in->sin_port);
-    } else if (storage.ss_family == AF_INET6) {
-        const auto * in6 = reinterpret_cast<const sockaddr_in6 *>(&storage);
-        inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-        found.port = ntohs(in6->sin6_port);
-    }
-    found.ip = text;
-    return found;
-}
-
 // A connection as the HTTP library reads and writes it during one request, with a time limit for all
 // that is read, and one for each part that is written. What was read too far stays in `buffer`.
 class socket_stream final : public httplib::Stream {
   public:
-    socket_stream(int sock, std::string & buffer, address remote, address local)
+    socket_stream(int sock, std::string & buffer, jina_address remote, jina_address local)
         : sock(sock), buffer(buffer), remote(std::move(remote)), local(std::move(local)), start(clock_t_::now()) {}
 
     ~socket_stream() override { buffer.erase(0, taken); }
@@ -238,9 +211,9 @@ class socket_stream final : public httplib::Stream {
     const int        sock;
     std::string &    buffer;
     size_t           taken = 0; // of the buffer
-    const address    remote;
-    const address    local;
-    const time_point start;
+    const jina_address remote;
+    const jina_address local;
+    const time_point   start;
 
     bool wait(short events, time_point until) const {
         pollfd one = { sock, events, 0 };
@@ -282,8 +255,8 @@ class watched_server final : public httplib::Server {
 
     // One request; true if the connection may be kept.
     bool serve(connection & one) {
-        const address remote = address_of(one.sock, getpeername);
-        const address local  = address_of(one.sock, getsockname);
+        const jina_address remote = jina_address_of(one.sock, getpeername);
+        const jina_address local  = jina_address_of(one.sock, getsockname);
         bool          closed = false;
         bool          good   = false;
         timed_out            = false;
@@ -376,8 +349,7 @@ class watcher {
     }
 
     static void refuse(int sock, const std::string & why) {
-        say(sock, "503 Service Unavailable\r\nRetry-After: 1",
-            R"({"error":{"code":503,"message":")" + why + R"(","type":"overloaded_error"}})");
+        say(sock, "503 Service Unavailable\r\nRetry-After: 1", jina_error(503, why, "overloaded_error"));
     }
 
     // As much as fits the socket's buffer, which is all of it unless the client reads nothing.
@@ -418,8 +390,7 @@ class watcher {
         for (int sock : late) {
             connection & one = *all[sock];
             if (one.state == STAGE_HEADER || one.state == STAGE_BODY) {
-                say(sock, "408 Request Timeout",
-                    R"({"error":{"code":408,"message":"the request did not come in time","type":"invalid_request_error"}})");
+                say(sock, "408 Request Timeout", jina_error(408, "the request did not come in time", "invalid_request_error"));
                 close_after_answer(one);
             } else {
                 forget(one);
@@ -632,6 +603,27 @@ class accept_queue final : public httplib::TaskQueue {
 std::atomic<int> max_threads{ 0 };
 
 } // namespace
+
+jina_address jina_address_of(int sock, int (*name)(int, sockaddr *, socklen_t *)) {
+    sockaddr_storage storage = {};
+    socklen_t        length  = sizeof(storage);
+    jina_address     found;
+    char             text[INET6_ADDRSTRLEN] = "";
+    if (name(sock, reinterpret_cast<sockaddr *>(&storage), &length) != 0) {
+        return found;
+    }
+    if (storage.ss_family == AF_INET) {
+        const auto * in = reinterpret_cast<const sockaddr_in *>(&storage);
+        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+        found.port = ntohs(in->sin_port);
+    } else if (storage.ss_family == AF_INET6) {
+        const auto * in6 = reinterpret_cast<const sockaddr_in6 *>(&storage);
+        inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+        found.port = ntohs(in6->sin6_port);
+    }
+    found.ip = text;
+    return found;
+}
 
 std::unique_ptr<httplib::Server> jina_make_server() {
     return std::make_unique<watched_server>();

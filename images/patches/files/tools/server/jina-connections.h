@@ -11,6 +11,15 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+
+struct jina_address {
+    std::string ip; // empty for a Unix socket
+    int         port = 0;
+};
+
+// The address of a socket, by getsockname, or of its other side, by getpeername.
+jina_address jina_address_of(int sock, int (*name)(int, sockaddr *, socklen_t *));
 
 // A server whose connections are watched as said above. Without TLS only, which the image lacks.
 std::unique_ptr<httplib::Server> jina_make_server();

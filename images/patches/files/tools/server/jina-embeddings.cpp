@@ -82,20 +82,6 @@ struct bad_request : std::runtime_error {
         std::runtime_error(message), type(std::move(type)), more(std::move(more)) {}
 };
 
-server_http_res_ptr refusal(const bad_request & why) {
-    ordered_json error = {
-        { "code",    why.code   },
-        { "message", why.what() },
-        { "type",    why.type   },
-    };
-    error.update(why.more);
-    auto res    = std::make_unique<server_http_res>();
-    res->status = why.code;
-    // A message may quote bytes that are no UTF-8.
-    res->data = ordered_json{ { "error", error } }.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-    return res;
-}
-
 // A client's value as it is quoted in a message: the beginning of it.
 std::string shown(const std::string & value) {
     const size_t most = 100;
@@ -657,7 +643,7 @@ bool jina_embeddings::init(server_routes & routes) {
             try {
                 return self->answer(req, upstream, openai, given);
             } catch (const bad_request & why) {
-                return refusal(why);
+                return jina_refusal(why.code, why.what(), why.type, why.more);
             }
         };
     };

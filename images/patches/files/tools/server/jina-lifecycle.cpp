@@ -1,5 +1,6 @@
 #include "jina-lifecycle.h"
 
+#include "jina-connections.h"
 #include "jina-settings.h"
 #include "log.h"
 
@@ -11,7 +12,6 @@
 #include <stdexcept>
 #include <thread>
 
-#include <arpa/inet.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -87,26 +87,17 @@ std::string find_address() {
         if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 || !listens) {
             continue;
         }
-        sockaddr_storage storage = {};
-        length                   = sizeof(storage);
-        if (getsockname(fd, reinterpret_cast<sockaddr *>(&storage), &length) != 0) {
-            continue;
+        const jina_address address = jina_address_of(fd, getsockname);
+        if (address.ip == "0.0.0.0" || address.ip == "::") {
+            return std::string("tcp ") + (address.ip == "::" ? "::1" : "127.0.0.1") + " " + std::to_string(address.port);
         }
-        char text[INET6_ADDRSTRLEN] = "";
-        if (storage.ss_family == AF_INET) {
-            const auto * in = reinterpret_cast<const sockaddr_in *>(&storage);
-            inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-            const std::string host = in->sin_addr.s_addr == htonl(INADDR_ANY) ? "127.0.0.1" : text;
-            return "tcp " + host + " " + std::to_string(ntohs(in->sin_port));
+        if (!address.ip.empty()) {
+            return "tcp " + address.ip + " " + std::to_string(address.port);
         }
-        if (storage.ss_family == AF_INET6) {
-            const auto * in6 = reinterpret_cast<const sockaddr_in6 *>(&storage);
-            inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-            const std::string host = IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) ? "::1" : text;
-            return "tcp " + host + " " + std::to_string(ntohs(in6->sin6_port));
-        }
-        if (storage.ss_family == AF_UNIX) {
-            return std::string("unix ") + reinterpret_cast<const sockaddr_un *>(&storage)->sun_path + " 0";
+        sockaddr_un path = {};
+        length           = sizeof(path);
+        if (getsockname(fd, reinterpret_cast<sockaddr *>(&path), &length) == 0 && path.sun_family == AF_UNIX) {
+            return std::string("unix ") + path.sun_path + " 0";
         }
     }
     return "";

@@ -1,6 +1,5 @@
 #include "jina-requests.h"
 
-#include "jina-connections.h"
 #include "jina-embeddings.h"
 #include "jina-lifecycle.h"
 #include "jina-settings.h"
@@ -110,18 +109,11 @@ template <size_t N> const served * find(const served (&routes)[N], const std::st
     return nullptr;
 }
 
-std::string error_json(int status, const std::string & message, const std::string & type) {
-    const ordered_json error = {
-        { "error", { { "code", status }, { "message", message }, { "type", type } } }
-    };
-    return error.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
-
 using handled = httplib::Server::HandlerResponse;
 
 handled refuse(httplib::Response & res, int status, const std::string & message, const std::string & type) {
     res.status = status;
-    res.set_content(error_json(status, message, type), "application/json; charset=utf-8");
+    res.set_content(jina_error(status, message, type), "application/json; charset=utf-8");
     return handled::Handled;
 }
 
@@ -298,7 +290,7 @@ void explain(const httplib::Request &, httplib::Response & res) {
         res.status = 408;
     }
     const std::string why = res.status == 408 ? "the request's body did not come in time" : httplib::status_message(res.status);
-    res.set_content(error_json(res.status, why, res.status < 500 ? "invalid_request_error" : "server_error"),
+    res.set_content(jina_error(res.status, why, res.status < 500 ? "invalid_request_error" : "server_error"),
                     "application/json; charset=utf-8");
 }
 
@@ -504,10 +496,20 @@ server_http_res_ptr jina_call(const server_http_context::handler_t & handler, co
     return res;
 }
 
-server_http_res_ptr jina_refusal(int status, const std::string & message, const std::string & type) {
+std::string jina_error(int status, const std::string & message, const std::string & type, const ordered_json & more) {
+    ordered_json error = {
+        { "code",    status  },
+        { "message", message },
+        { "type",    type    },
+    };
+    error.update(more);
+    return ordered_json{ { "error", error } }.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+server_http_res_ptr jina_refusal(int status, const std::string & message, const std::string & type, const ordered_json & more) {
     auto res    = std::make_unique<server_http_res>();
     res->status = status;
-    res->data   = error_json(status, message, type);
+    res->data   = jina_error(status, message, type, more);
     if (status == 503) {
         res->headers["Retry-After"] = "1";
     }

@@ -3,19 +3,16 @@
 
 #pragma once
 
+#include "jina-connections.h"
 #include "server-http.h"
 
-#include <cpp-httplib/httplib.h>
+#include <nlohmann/json.hpp>
 
 #include <atomic>
-#include <memory>
 #include <string>
 
 struct common_params;
 struct server_routes;
-
-// A server that watches its connections itself; takes the place of the library's.
-std::unique_ptr<httplib::Server> jina_make_server();
 
 // To be called once the server has its own handlers: ours take their place.
 void jina_configure_http(httplib::Server & server, const common_params & params, const std::atomic<bool> & is_ready);
@@ -27,8 +24,14 @@ const std::string & jina_api_prefix();
 // std::invalid_argument for a body that is nested too deeply.
 server_http_res_ptr jina_call(const server_http_context::handler_t & handler, const server_http_req & request);
 
-// An answer in OpenAI's form for what is refused.
-server_http_res_ptr jina_refusal(int status, const std::string & message, const std::string & type);
+// An error in OpenAI's form; `more` is added beside its message. A message may quote bytes that are no
+// UTF-8.
+std::string jina_error(int status, const std::string & message, const std::string & type,
+                       const nlohmann::ordered_json & more = nlohmann::ordered_json::object());
+
+// An answer with such an error.
+server_http_res_ptr jina_refusal(int status, const std::string & message, const std::string & type,
+                                 const nlohmann::ordered_json & more = nlohmann::ordered_json::object());
 
 // Takes room for so many inputs that wait; false if there is none, and counts the refusal. It is given
 // back when the request's answer was written.
