@@ -176,6 +176,44 @@ bool is_allowed_origin(const std::string & origin) {
     return false;
 }
 
+// What the rules look at in a request.
+struct question {
+    std::string method;
+    std::string path; // without what the query asks, and the prefix
+    bool        from_page;
+    std::string origin;
+    std::string authorization;
+    std::string api_key;
+};
+
+enum class verdict { pass, foreign_page, preflight, no_key, no_path, other_method, loading, draining };
+
+// The path of a request behind the prefix of all paths; empty where it is another's.
+std::string behind_prefix(const policy & rules, const std::string & path) {
+    return path.compare(0, rules.prefix.size(), rules.prefix) == 0 ? path.substr(rules.prefix.size()) : "";
+}
+
+verdict judge(const policy & rules, const question & asked) {
+    // Browsers say which page a request comes from. Without this any page could use a server that
+    // only its own machine can reach.
+    if (asked.from_page && !is_allowed_origin(asked.origin)) {
+        return verdict::foreign_page;
+    }
+    if (asked.method == "OPTIONS") {
+        return verdict::preflight;
+    }
+    if (!is_key(rules, asked.authorization, asked.api_key)) {
+        return verdict::no_key;
+    }
+    if (!find(KEYED, asked.method, asked.path)) {
+        return find(KEYED, "", asked.path) ? verdict::other_method : verdict::no_path;
+    }
+    if (!rules.is_ready->load()) {
+        return verdict::loading;
+    }
+    return jina_is_draining() ? verdict::draining : verdict::pass;
+}
+
 // Before the body is read and the handler is called.
 handled check(const policy & rules, const httplib::Request & req, httplib::Response & res) {
     const std::string given = req.get_header_value("X-Request-Id");
@@ -183,10 +221,14 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
     now.start               = clock_t_::now();
     res.set_header("X-Request-Id", now.id);
 
-    const bool        below = req.path.compare(0, rules.prefix.size(), rules.prefix) == 0;
-    const std::string path  = below ? req.path.substr(rules.prefix.size()) : "";
+    const question asked = { req.method,
+                             behind_prefix(rules, req.path),
+                             req.has_header("Origin"),
+                             req.get_header_value("Origin"),
+                             req.get_header_value("Authorization"),
+                             req.get_header_value("X-Api-Key") };
 
-    if (const served * open = find(OPEN, "", path)) {
+    if (const served * open = find(OPEN, "", asked.path)) {
         now.path = open->path;
         res.set_header("Access-Control-Allow-Origin", "*");
         const std::string why   = jina_not_ready();
@@ -203,50 +245,46 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
         return handled::Handled;
     }
 
-    // Browsers say which page a request comes from. Without this any page could use a server that
-    // only its own machine can reach.
-    const std::string origin = req.get_header_value("Origin");
-    if (req.has_header("Origin")) {
-        if (!is_allowed_origin(origin)) {
-            count_refused("origin");
-            return refuse(res, 403, "pages of this origin may not use the server; its operator allows some with JINA_ALLOWED_ORIGINS",
-                          "permission_error");
-        }
-        res.set_header("Access-Control-Allow-Origin", origin);
+    const verdict found = judge(rules, asked);
+    if (asked.from_page && found != verdict::foreign_page) {
+        res.set_header("Access-Control-Allow-Origin", asked.origin);
         res.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After");
         res.set_header("Vary", "Origin");
     }
-    if (req.method == "OPTIONS") {
-        res.set_header("Allow", "GET, HEAD, POST, OPTIONS");
-        if (req.has_header("Origin")) {
-            res.set_header("Access-Control-Allow-Methods", "GET, POST");
-            res.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key, X-Request-Id");
-            res.set_header("Access-Control-Max-Age", "600");
+    if (found == verdict::pass || found == verdict::other_method || found == verdict::loading || found == verdict::draining) {
+        now.path = find(KEYED, "", asked.path)->path;
+    }
+    switch (found) {
+        case verdict::foreign_page:
+            count_refused("origin");
+            return refuse(res, 403, "pages of this origin may not use the server; its operator allows some with JINA_ALLOWED_ORIGINS",
+                          "permission_error");
+        case verdict::preflight:
+            res.set_header("Allow", "GET, HEAD, POST, OPTIONS");
+            if (asked.from_page) {
+                res.set_header("Access-Control-Allow-Methods", "GET, POST");
+                res.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key, X-Request-Id");
+                res.set_header("Access-Control-Max-Age", "600");
+            }
+            res.status = 204;
+            return handled::Handled;
+        case verdict::no_key:
+            res.set_header("WWW-Authenticate", "Bearer");
+            return refuse(res, 401, "Invalid API Key", "authentication_error");
+        case verdict::no_path:
+            return refuse(res, 404, "there is no such path: this server only embeds texts, see its documentation", "not_found_error");
+        case verdict::other_method: {
+            const std::string method = find(KEYED, "", asked.path)->method;
+            res.set_header("Allow", method == "GET" ? "GET, HEAD" : method);
+            return refuse(res, 405, "this path is for " + method, "invalid_request_error");
         }
-        res.status = 204;
-        return handled::Handled;
-    }
-
-    if (!is_key(rules, req.get_header_value("Authorization"), req.get_header_value("X-Api-Key"))) {
-        res.set_header("WWW-Authenticate", "Bearer");
-        return refuse(res, 401, "Invalid API Key", "authentication_error");
-    }
-    const served * route = find(KEYED, req.method, path);
-    if (!route) {
-        if (const served * other = find(KEYED, "", path)) {
-            now.path = other->path;
-            res.set_header("Allow", std::string(other->method) == "GET" ? "GET, HEAD" : other->method);
-            return refuse(res, 405, std::string("this path is for ") + other->method, "invalid_request_error");
-        }
-        return refuse(res, 404, "there is no such path: this server only embeds texts, see its documentation", "not_found_error");
-    }
-    now.path = route->path;
-    if (!rules.is_ready->load()) {
-        return refuse_for_now(res, "Loading model", "unavailable_error");
-    }
-    if (jina_is_draining()) {
-        count_refused("draining");
-        return refuse_for_now(res, "the server is about to end", "unavailable_error");
+        case verdict::loading:
+            return refuse_for_now(res, "Loading model", "unavailable_error");
+        case verdict::draining:
+            count_refused("draining");
+            return refuse_for_now(res, "the server is about to end", "unavailable_error");
+        case verdict::pass:
+            break;
     }
     const size_t n_bytes = std::strtoull(req.get_header_value("Content-Length").c_str(), nullptr, 10);
     const size_t most    = jina_get_settings().max_body_bytes;
@@ -267,13 +305,10 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
 bool may_send_body(const policy & rules, const std::string & header) {
     const std::string line   = header.substr(0, header.find_first_of("\r\n"));
     const size_t      begin  = std::min(line.find(' '), line.size());
-    const std::string method = line.substr(0, begin);
     const std::string target = begin < line.size() ? line.substr(begin + 1, line.find_first_of(" ?", begin + 1) - begin - 1) : "";
-    const bool        below  = target.compare(0, rules.prefix.size(), rules.prefix) == 0;
     const std::string origin = jina_header_field(header, "origin");
-    return below && find(KEYED, method, target.substr(rules.prefix.size())) && (origin.empty() || is_allowed_origin(origin)) &&
-           is_key(rules, jina_header_field(header, "authorization"), jina_header_field(header, "x-api-key")) &&
-           rules.is_ready->load() && !jina_is_draining();
+    return judge(rules, { line.substr(0, begin), behind_prefix(rules, target), !origin.empty(), origin,
+                          jina_header_field(header, "authorization"), jina_header_field(header, "x-api-key") }) == verdict::pass;
 }
 
 // What the library itself refuses has no body.
