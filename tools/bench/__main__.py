@@ -18,7 +18,7 @@ from tools.bench.agreement import check
 from tools.bench.machine import describe_machine
 from tools.bench.measure import measure
 from tools.bench.peers.image import describe_image
-from tools.bench.peers.known import PEERS
+from tools.bench.peers.known import PEERS, PYTORCH_FP16_CUDA
 from tools.bench.peers.make import ALL, make_peers
 from tools.bench.peers.ours import OURS, our_image
 from tools.bench.results import Results, load, save
@@ -95,7 +95,7 @@ def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
     parser.add_argument(
         "--peers",
         nargs="+",
-        choices=[*PEERS, ALL],
+        choices=[*PEERS, PYTORCH_FP16_CUDA.name, ALL],
         default=[],
         metavar="NAME",
         help=f"measure these beside ours: {', '.join(PEERS)}; {ALL}: whichever can be made here",
@@ -122,7 +122,9 @@ def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
     parser.add_argument(
         "--gpu-report",
         action="store_true",
-        help="measure the native cuda build on this machine's GPU instead, for docs/serve/gpu.md",
+        help="measure the native cuda build on this machine's GPU instead, and print what "
+        "docs/measured/benchmarks-gpu.md holds; "
+        f"with --peers {PYTORCH_FP16_CUDA.name}, PyTorch beside it",
     )
     return parser
 
@@ -164,6 +166,16 @@ def _measure(images: Images, models: Models, options: argparse.Namespace) -> Res
     )
 
 
+def _beside_pytorch(peers: Sequence[str]) -> bool:
+    """Tell whether PyTorch is wanted beside ours on a GPU; it is the only peer there."""
+    others = sorted({*peers} - {PYTORCH_FP16_CUDA.name, ALL})
+    if others:
+        raise ToolError(
+            f"{', '.join(others)}: no peer on a GPU, where only {PYTORCH_FP16_CUDA.name} is one"
+        )
+    return bool(peers)
+
+
 def _compare_images(models: Models, options: argparse.Namespace) -> None:
     if len(options.images) < 2:
         raise ToolError("--images compares the first with the others; name at least two")
@@ -179,8 +191,11 @@ def main(arguments: Sequence[str]) -> None:
     images, models = load_images(), load_models()
     options = _parser(images, models).parse_args(arguments)
     if options.gpu_report:
-        gpu.report()
+        names = options.models or list(models.models)
+        gpu.report(names, options.rounds or 3, beside_pytorch=_beside_pytorch(options.peers))
         return
+    if PYTORCH_FP16_CUDA.name in options.peers:
+        raise ToolError(f"{PYTORCH_FP16_CUDA.name} is measured on a GPU only: add --gpu-report")
     if options.images:
         _compare_images(models, options)
         return

@@ -41,7 +41,11 @@ def with_range(spread: Spread) -> str:
 
 def rate_rows(results: Results, model: str) -> list[tuple[str, ...]]:
     """Return the rows under HEADER of one model, in the order of the plan."""
-    cells = [cell for cell in results.cells if cell.model == model]
+    return cell_rows([cell for cell in results.cells if cell.model == model])
+
+
+def cell_rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
+    """Return the rows under HEADER of one model's cells."""
     defaults = {cell.workload: cell for cell in cells if cell.label == DEFAULT}
     return [_rate_row(cell, defaults.get(cell.workload)) for cell in cells]
 

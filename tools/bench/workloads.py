@@ -30,11 +30,15 @@ _FIRST_TOKEN, _LAST_TOKEN = 1000, 100_000
 
 @dataclass(frozen=True)
 class Workload:
-    """Inputs of ``tokens`` tokens, ``batch`` in a request, by ``clients`` clients at once."""
+    """Inputs of ``tokens`` tokens, ``batch`` in a request, by ``clients`` clients at once.
+
+    A round sends ``times`` as many requests as it does on a CPU.
+    """
 
     tokens: int
     clients: int
     batch: int
+    times: int = 1
 
     @property
     def name(self) -> str:
@@ -49,11 +53,23 @@ class Workload:
     def requests(self) -> int:
         """How many requests one round sends: the same number by each client."""
         wanted = min(-(-TOKENS_A_ROUND // self.tokens_a_request), MOST_REQUESTS)
-        return max(1, -(-wanted // self.clients)) * self.clients
+        return max(1, -(-wanted // self.clients)) * self.clients * self.times
 
 
 #: A look in two minutes: a query, a rush of queries, documents, and a batch of them.
 QUICK = (Workload(16, 1, 1), Workload(16, 64, 1), Workload(512, 4, 1), Workload(128, 1, 32))
+
+#: What a GPU is measured by: a query, a rush of queries, the two batches of which Jina publishes
+#: rates on a GPU (jina-on-prem), documents, and batches of them as a bulk load sends. A GPU has
+#: done a CPU's round in milliseconds.
+GPU_PLAN = (
+    Workload(16, 1, 1, times=2),
+    Workload(16, 64, 1, times=8),
+    Workload(32, 1, 8, times=16),
+    Workload(128, 1, 4, times=16),
+    Workload(512, 16, 1, times=8),
+    Workload(512, 4, 32, times=2),
+)
 
 
 def full_plan() -> tuple[Workload, ...]:

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.wrong_server import WrongServer
-from tools.bench.gpu import CLIENTS, Row, markdown
-from tools.bench.load import random_inputs, seconds_for
+from tools.bench.__main__ import main
+from tools.bench.gpu import Memory, markdown
+from tools.bench.load import Sample, random_inputs, seconds_for
+from tools.bench.results import Cell, make_cell
+from tools.bench.workloads import GPU_PLAN
 from tools.common.errors import ToolError
 from tools.facts.models import load_models
-from tools.facts.paths import ROOT
 from tools.native.build import Build
 from tools.native.gpu import Device
 
@@ -54,21 +56,42 @@ def test_a_request_that_fails_is_no_measurement() -> None:
         seconds_for(server.described().base_url, [[1, 2], [-1]], clients=2)
 
 
-def test_the_table_is_markdown() -> None:
-    device = Device("GPU-1", "NVIDIA H100", "570.1", "9.0", 80 * 10**9, 0)
-    facts = {"cuda": "12.4", "commit": "0123456789abcdef", "origin": "fork"}
-    row = Row("nano Q8_0", 12345.6, (1.0, 20.0, 300.4), 1_230_000_000, 4_560_000_000, 0.0123)
-    lines = markdown(device, Build(Path(), facts), [row]).splitlines()
+FACTS = {"cuda": "12.4", "commit": "0123456789abcdef", "origin": "fork"}
+DEVICE = Device("GPU-1", "NVIDIA H100", "570.1", "9.0", 80 * 10**9, 0)
+
+
+def cell(server: str, rate: float) -> Cell:
+    sample = Sample(seconds=GPU_PLAN[0].requests / rate, latencies=(0.004,) * 40)
+    return make_cell("nano", server, "Q8_0", GPU_PLAN[0], [sample])
+
+
+def test_the_page_has_each_model_and_the_device() -> None:
+    cells = [cell("ours", 200.0), cell("pytorch-fp16", 100.0)]
+    memory = [Memory("nano Q8_0", 1_230_000_000, 4_560_000_000, 0.0123)]
+    text = markdown(DEVICE, Build(Path(), FACTS), cells, memory, "PyTorch (torch 2)")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[0].startswith(
         "NVIDIA H100 (compute capability 9.0), driver 570.1, CUDA 12.4, llama.cpp 012345678 from "
         "origin fork, "
     )
-    assert lines[-1] == "| nano Q8_0 | 12346 | 1 | 20 | 300 | 1.23 GB | 4.56 GB | 12 ms |"
-    assert len(lines[2].split("|")) == len(lines[-1].split("|")) == len(CLIENTS) + 7
+    assert lines[0].endswith(", beside PyTorch (torch 2)")
+    assert "## nano" in lines
+    (ours,) = [line for line in lines if "| ours Q8_0 |" in line]
+    # Embeddings a second, and tokens.
+    assert "| 200 " in ours
+    assert f"| {200 * GPU_PLAN[0].tokens} |" in ours
+    (other,) = [line for line in lines if "| pytorch-fp16 Q8_0 |" in line]
+    assert other.rstrip(" |").endswith("2.00 (2.00 to 2.00)")
+    assert lines[-1] == "| nano Q8_0 | 1.23 GB | 4.56 GB | 12 ms |"
 
 
-def test_the_documentation_has_the_tables_columns() -> None:
-    device = Device("GPU-1", "NVIDIA H100", "570.1", "9.0", 80 * 10**9, 0)
-    facts = {"cuda": "12.4", "commit": "0123456789abcdef", "origin": "fork"}
-    header = markdown(device, Build(Path(), facts), []).splitlines()[-2]
-    assert header in (ROOT / "docs" / "serve" / "gpu.md").read_text().splitlines()
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--peers", "pytorch-fp16"], "add --gpu-report"),
+        (["--gpu-report", "--peers", "openvino"], "openvino: no peer on a GPU"),
+    ],
+)
+def test_a_peer_is_measured_where_it_runs(arguments: list[str], says: str) -> None:
+    with pytest.raises(ToolError, match=says):
+        main(arguments)

@@ -504,7 +504,7 @@ def test_an_exported_peer_is_given_the_onnx_file(
         yield None
 
     monkeypatch.setattr(make, "ensure_environment", lambda _: Path("/env/python"))
-    monkeypatch.setattr(make, "installed_versions", lambda _: "one 1")
+    monkeypatch.setattr(make, "installed_versions", lambda *_: "one 1")
     monkeypatch.setattr(make, "ensure_onnx", lambda _, file: file.with_suffix(".onnx"))
     monkeypatch.setattr(make, "booted_process", booted)
     for peer, suffix in ((ONNXRUNTIME, ".onnx"), (PYTORCH_BF16, ".gguf")):

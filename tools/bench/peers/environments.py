@@ -65,14 +65,20 @@ def ensure_environment(environment: Environment) -> Path:
     return interpreter(environment)
 
 
-def installed_versions(environment: Environment) -> str:
-    """Return what is installed of the packages that the environment names, with versions."""
+def knows_a_gpu(python: Path) -> bool:
+    """Tell whether a Python has a PyTorch that finds an NVIDIA GPU."""
+    script = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return run_bounded([str(python), "-c", script], timeout=300).code == 0
+
+
+def installed_versions(python: Path, environment: Environment) -> str:
+    """Return what a Python has of the packages that an environment names, with versions."""
     names = [re.split(r"[\[<>=]", package)[0] for package in environment.packages]
     script = (
         "import json, sys; from importlib.metadata import version; "
         "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
     )
-    said = _run([str(interpreter(environment)), "-c", script, *names], "no versions")
+    said = _run([str(python), "-c", script, *names], "no versions")
     return ", ".join(f"{name} {version}" for name, version in json.loads(said).items())
 
 

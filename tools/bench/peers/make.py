@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,17 @@ from tools.bench.peers.environments import (
     ensure_onnx,
     inference_environment,
     installed_versions,
+    knows_a_gpu,
 )
 from tools.bench.peers.images import booted_peer, build_peer
-from tools.bench.peers.known import PEERS, PYTORCH_FP32, ImagePeer, Peer, PythonPeer
+from tools.bench.peers.known import (
+    PEERS,
+    PYTORCH_FP16_CUDA,
+    PYTORCH_FP32,
+    ImagePeer,
+    Peer,
+    PythonPeer,
+)
 from tools.bench.peers.ours import Boot, Contender, PeerFacts
 from tools.bench.peers.process import booted_process
 from tools.bench.peers.servers import MeasuredServer
@@ -83,7 +92,7 @@ def _make_image(images: Images, peer: ImagePeer) -> Made:
 
 
 def _make_python(peer: PythonPeer) -> Made:
-    python = ensure_environment(peer.environment)
+    python = python_for(peer)
     exporting = PYTORCH_FP32.environment
     if peer.exported:
         ensure_environment(exporting)
@@ -94,11 +103,22 @@ def _make_python(peer: PythonPeer) -> Made:
         with booted_process(command, inference_environment(), peer.health) as server:
             yield server
 
-    made_of = installed_versions(peer.environment)
+    made_of = installed_versions(python, peer.environment)
     return Made(
         PeerFacts(peer.name, peer.what, made_of, None, None),
         _contenders(peer, runnable(peer, host_compiler), contextmanager(boot)),
     )
+
+
+def python_for(peer: PythonPeer) -> Path:
+    """Return the Python that runs a peer.
+
+    On a GPU that is this one, where its PyTorch knows the GPU: a GPU machine often has no network,
+    and PyTorch is there. Else an environment is made. Raises ToolError as ensure_environment does.
+    """
+    if peer is PYTORCH_FP16_CUDA and knows_a_gpu(Path(sys.executable)):
+        return Path(sys.executable)
+    return ensure_environment(peer.environment)
 
 
 def _contenders(

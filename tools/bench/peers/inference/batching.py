@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-#: What one forward pass may hold, in tokens, padding included; a longer input goes alone. Chosen,
-#: not tuned.
+#: What one forward pass on a CPU may hold, in tokens, padding included; a longer input goes alone.
+#: Chosen, not tuned.
 MOST_TOKENS = 4096
 #: Inputs are computed together where the shortest has at least this share of the longest.
 ALIKE = 0.75
@@ -24,7 +24,7 @@ class Runner(Protocol):
         """Return a unit vector for each array of tokens."""
 
 
-def choose(lengths: Sequence[int]) -> list[int]:
+def choose(lengths: Sequence[int], most_tokens: int = MOST_TOKENS) -> list[int]:
     """Return the places of those waiting inputs that are computed next.
 
     The one that has waited longest is always among them, and with it those of about its length,
@@ -34,7 +34,7 @@ def choose(lengths: Sequence[int]) -> list[int]:
     shortest = longest = lengths[0]
     for place, length in enumerate(lengths[1:], 1):
         low, high = min(shortest, length), max(longest, length)
-        if low >= ALIKE * high and (len(chosen) + 1) * high <= MOST_TOKENS:
+        if low >= ALIKE * high and (len(chosen) + 1) * high <= most_tokens:
             chosen.append(place)
             shortest, longest = low, high
     return chosen

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.bench.peers.inference.batching import Runner, Vectors, choose
+from tools.bench.peers.inference.batching import MOST_TOKENS, Runner, Vectors, choose
 
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 500: "Internal Server Error"}
 
@@ -37,9 +37,10 @@ class _BadRequestError(Exception):
 class BatchingServer:
     """Answers requests with a runner's vectors."""
 
-    def __init__(self, runner: Runner, model: str) -> None:
+    def __init__(self, runner: Runner, model: str, most_tokens: int = MOST_TOKENS) -> None:
         self._runner = runner
         self._model = model
+        self._most_tokens = most_tokens
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1)
@@ -56,7 +57,7 @@ class BatchingServer:
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            places = choose([len(each.tokens) for each in self._waiting])
+            places = choose([len(each.tokens) for each in self._waiting], self._most_tokens)
             together = [self._waiting[place] for place in places]
             for place in reversed(places):
                 del self._waiting[place]

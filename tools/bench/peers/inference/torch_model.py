@@ -107,28 +107,34 @@ class Embedder(nn.Module):
         length = tokens.shape[1]
         mask = None
         if padded and not self.hyper.causal:
-            mask = (torch.arange(length) <= last[:, None])[:, None, None, :]
+            places = torch.arange(length, device=tokens.device)
+            mask = (places <= last[:, None])[:, None, None, :]
         # Over the heads, (tokens, 1, head_dim / 2).
         cos, sin = self.cos[:length, None], self.sin[:length, None]
         x = F.embedding(tokens, self.embeddings)
         for layer in self.layers:
             x = layer(x, cos, sin, mask)
-        chosen = x[torch.arange(tokens.shape[0]), last]
+        chosen = x[torch.arange(tokens.shape[0], device=tokens.device), last]
         return F.normalize(_norm(chosen, self.output_norm, self.hyper).float(), dim=-1)
 
 
 class TorchRunner:
-    """The module, loaded in one precision."""
+    """The module, loaded in one precision onto one device, "cpu" or "cuda"."""
 
-    def __init__(self, path: Path, dtype: str) -> None:
-        self._module = Embedder(Weights(path), getattr(torch, dtype)).eval()
+    def __init__(self, path: Path, dtype: str, device: str = "cpu") -> None:
+        self._device = device
+        self._module = Embedder(Weights(path), getattr(torch, dtype)).eval().to(device)
 
     def embed(self, inputs: Sequence[Sequence[int]]) -> Vectors:
         tokens, last = pad(inputs)
         padded = bool((last != last[0]).any())
         with torch.inference_mode():
-            vectors = self._module(torch.from_numpy(tokens), torch.from_numpy(last), padded)
-        result: Vectors = vectors.numpy()
+            vectors = self._module(
+                torch.from_numpy(tokens).to(self._device),
+                torch.from_numpy(last).to(self._device),
+                padded,
+            )
+        result: Vectors = vectors.cpu().numpy()
         return result
 
 
