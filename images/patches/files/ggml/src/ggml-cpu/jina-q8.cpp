@@ -239,7 +239,8 @@ void quantize(const float * from, inputs * to, int64_t n_blocks) {
             sum = plus(sum, v);
         }
         to[b].scale      = amax / 127.0f;
-        to[b].correction = -128 * total(sum);
+        // What is no number becomes the smallest whole one, and 128 of these wrap around.
+        to[b].correction = (int32_t) (-128u * (uint32_t) total(sum));
     }
 }
 
