@@ -40,6 +40,18 @@ def said_of(server: Served, form: str, count: int) -> list[dict[str, Any]]:
 
 @FORMATS
 @each_case
+def test_the_address_is_said(patched: str, case: Case, form: str) -> None:
+    """Native builds are found by it (tools/native/server.py)."""
+    wanted = {
+        "text": "setting: address = http://0.0.0.0:8080",
+        "json": '"name":"address","value":"http://0.0.0.0:8080"',
+    }
+    with served(patched, case, settings={"JINA_LOG_FORMAT": form}) as server:
+        assert wanted[form] in logs(server.container)
+
+
+@FORMATS
+@each_case
 def test_each_request_has_one_line(patched: str, case: Case, form: str) -> None:
     with served(patched, case, settings={"JINA_LOG_FORMAT": form}) as server:
         with server.client() as client:

@@ -30,8 +30,11 @@ from tools.serving.profile import STOP_SECONDS, clean_environment, model_environ
 #: Where compose mounts the folder of the model files.
 _MODELS = "/models/"
 
-#: What llama-server prints once the model is loaded; with port 0, the one that it was given.
-_ADDRESS = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
+#: What the server says once the model is loaded, in either form of its log; with port 0, the port
+#: that it was given.
+_ADDRESS = re.compile(
+    r'(?:setting: address = |"name":"address","value":")(http://127\.0\.0\.1:\d+)'
+)
 _HEALTHY = "healthy"
 
 #: How the sanitizers' reports begin, those of leaks at the end included (GCC's libsanitizer).

@@ -27,7 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps({"arguments": sys.argv[1:], **os.environ}).encode())
 server = http.server.HTTPServer((os.environ["LLAMA_ARG_HOST"], 0), Handler)
-print(f"server: listening on http://127.0.0.1:{server.server_port}", flush=True)
+print(f"setting: address = http://127.0.0.1:{server.server_port}", flush=True)
 """
 SERVE = "server.serve_forever()\n"
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -107,7 +107,7 @@ def test_it_is_stopped_at_the_end(tmp_path: Path) -> None:
     ) as running:
         pid = running.process.pid
         assert is_running(pid)
-        assert "listening on" in running.log()
+        assert "setting: address = " in running.log()
     assert not is_running(pid)
     assert running.process.returncode == -signal.SIGTERM
 

@@ -1,6 +1,7 @@
 #include "jina-lifecycle.h"
 
 #include "jina-connections.h"
+#include "jina-requests.h"
 #include "jina-settings.h"
 #include "log.h"
 
@@ -79,8 +80,15 @@ void wait_for_signals(sigset_t signals) {
     end(0);
 }
 
-// The first socket that listens, as one connects to it from the same machine; empty if there is none.
-std::string find_address() {
+// Where the server listens: an address and a port, or the path of a unix socket; empty if nowhere.
+struct place {
+    std::string ip;
+    int         port = 0;
+    std::string path;
+};
+
+// The first socket that listens.
+place find_place() {
     for (int fd = 0; fd < 1024; fd++) {
         int       listens = 0;
         socklen_t length  = sizeof(listens);
@@ -88,19 +96,33 @@ std::string find_address() {
             continue;
         }
         const jina_address address = jina_address_of(fd, getsockname);
-        if (address.ip == "0.0.0.0" || address.ip == "::") {
-            return std::string("tcp ") + (address.ip == "::" ? "::1" : "127.0.0.1") + " " + std::to_string(address.port);
-        }
         if (!address.ip.empty()) {
-            return "tcp " + address.ip + " " + std::to_string(address.port);
+            return { address.ip, address.port, "" };
         }
         sockaddr_un path = {};
         length           = sizeof(path);
         if (getsockname(fd, reinterpret_cast<sockaddr *>(&path), &length) == 0 && path.sun_family == AF_UNIX) {
-            return std::string("unix ") + path.sun_path + " 0";
+            return { "", 0, path.sun_path };
         }
     }
-    return "";
+    return {};
+}
+
+// As one connects to it from the same machine.
+std::string for_the_healthcheck(const place & where) {
+    if (where.ip.empty()) {
+        return where.path.empty() ? "" : "unix " + where.path + " 0";
+    }
+    const std::string ip = where.ip == "0.0.0.0" ? "127.0.0.1" : where.ip == "::" ? "::1" : where.ip;
+    return "tcp " + ip + " " + std::to_string(where.port);
+}
+
+std::string for_people(const place & where) {
+    if (where.ip.empty()) {
+        return where.path;
+    }
+    const bool has_colons = where.ip.find(':') != std::string::npos;
+    return "http://" + (has_colons ? "[" + where.ip + "]" : where.ip) + ":" + std::to_string(where.port);
 }
 
 } // namespace
@@ -135,11 +157,13 @@ bool jina_begin() {
 }
 
 void jina_model_is_loaded(const std::string & api_prefix) {
-    loaded                 = true;
-    const std::string line = find_address() + " " + api_prefix + "\n";
+    loaded = true;
+    const place       where = find_place();
+    const std::string line  = for_the_healthcheck(where) + " " + api_prefix + "\n";
     if (address_file >= 0 && write(address_file, line.data(), line.size()) != (ssize_t) line.size()) {
         LOG_WRN("the address cannot be written for the healthcheck\n");
     }
+    jina_log_setting("address", for_people(where) + api_prefix);
 }
 
 void jina_saw_not_finite() {
