@@ -153,17 +153,14 @@ bool jina_normalises(const std::string & tokenizer_pre) {
     return tokenizer_pre == "qwen2";
 }
 
-bool jina_to_nfc(std::string & text) {
-    if (std::none_of(text.begin(), text.end(), [](unsigned char byte) { return byte >= FIRST_MARK_BYTE; })) {
-        return false;
-    }
-    const std::vector<uint32_t> codes = unicode_cpts_from_utf8(text);
-    if (is_normal(codes)) {
-        return false;
-    }
+bool jina_is_nfc(const std::string & text) {
+    const auto may_be_of_a_mark = [](unsigned char byte) { return byte >= FIRST_MARK_BYTE; };
+    return std::none_of(text.begin(), text.end(), may_be_of_a_mark) || is_normal(unicode_cpts_from_utf8(text));
+}
+
+void jina_to_nfc(std::string & text) {
     std::vector<character> parts;
-    parts.reserve(codes.size());
-    for (uint32_t code : codes) {
+    for (uint32_t code : unicode_cpts_from_utf8(text)) {
         decompose(code, parts);
     }
     order(parts);
@@ -171,5 +168,4 @@ bool jina_to_nfc(std::string & text) {
     for (const character & each : composed(parts)) {
         text += unicode_cpt_to_utf8(each.code);
     }
-    return true;
 }
