@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from tests.runtime.test_exact import is_exact_here
 from tests.support.boots import MODELS, Served, each_model, plain, tiny, variables
 from tests.support.client import Client, describe, vectors
-from tests.support.containers import is_cuda, logs, with_model
+from tests.support.containers import logs, with_model
 from tests.support.flags import with_added_tokens
 from tests.support.hard_texts import TEXTS, decomposed, random_mixes
 from tests.support.published import published
