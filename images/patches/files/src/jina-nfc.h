@@ -27,8 +27,8 @@ void jina_normalise(Fragments & fragments, std::string & normal, const std::stri
         std::string text = it->raw_text.substr(it->offset, it->length); // of a special token: nothing
         if (!jina_is_nfc(text)) {
             jina_to_nfc(text);
-            it = fragments.emplace_after(it, normal, normal.size(), text.size());
             normal += text;
+            it = fragments.emplace_after(it, normal, normal.size() - text.size(), text.size());
             fragments.erase_after(before);
         }
     }
