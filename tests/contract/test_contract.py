@@ -9,6 +9,7 @@ import pytest
 from tests.contract.checks import numbers
 from tests.contract.checks.all import CHECKS
 from tests.contract.checks.check import Check
+from tests.support.published import published
 from tests.support.requirements import need, required
 from tests.support.server import Server
 
@@ -28,6 +29,13 @@ def _need(config: pytest.Config, server: Server, name: str) -> None:
             )
         case "real-weights":
             need(config, name, available=not server.synthetic, why="the server's are synthetic")
+        case "published-figures":
+            need(
+                config,
+                name,
+                available=server.model.name in published() and server.quantisation == "Q8_0",
+                why="they are of nano's Q8_0 file only",
+            )
         case "api-key":
             why = "the server asks for none (--api-key); tests/runtime boots one that does"
             need(config, name, available=server.api_key is not None, why=why)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from tests.contract.checks.inputs import CORPUS
 from tests.contract.checks.real import CARD_DOCUMENTS, CARD_QUERY, CARD_SIMILARITIES
+from tests.support.published import Published, published
 from tests.support.refusals import RefusalError, bad_request
 from tests.support.server import Server
 from tests.support.toy_front import Front, refusal_of_model
@@ -86,6 +87,10 @@ FAULTS = frozenset(
         "control characters dropped",
         "token arrays read as text",
         "strings split into words",
+        "decomposed texts kept",
+        "every text composed",
+        "look-alikes are control tokens",
+        "another tokenizer",
         # the answers
         "answers shuffled",
         "index from one",
@@ -230,6 +235,7 @@ class ToyModel:
         self.fault = fault
         self.random = np.random.default_rng(0)
         # What a trained model knows, the toy learns by heart.
+        self.published = published().get(model.name, Published({}, {}))
         self.learned = {
             tuple(self.tokens(f"Query: {search.text}")): self.tokens(f"Query: {search.lexical}")
             for search in CORPUS.searches
@@ -243,6 +249,8 @@ class ToyModel:
             self.card[tuple(tokens)] = (
                 similarity * self.card[query] + np.sqrt(1 - similarity**2) * aside
             )
+        for text, numbers in self.published.vectors.items():
+            self.card[tuple(self.tokens(text))] = unit(np.array(numbers))
 
     def tokens(self, text: str) -> list[int]:
         """Return what the model makes of a text, the end token included."""
@@ -253,6 +261,13 @@ class ToyModel:
                 text = text.split("\0")[0]
             case "control characters dropped":
                 text = "".join(letter for letter in text if unicodedata.category(letter) != "Cc")
+            case "look-alikes are control tokens":
+                text = text.replace("</s>", "\0")
+        if text in self.published.tokens and self.fault != "another tokenizer":
+            return self.published.tokens[text]
+        composes = self.model.nfc and self.fault != "decomposed texts kept"
+        if composes or self.fault == "every text composed":
+            text = unicodedata.normalize("NFC", text)
         return [*tokenize(text), END]
 
     def embed(self, tokens: list[int]) -> Vector:

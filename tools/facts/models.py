@@ -72,6 +72,7 @@ class Model:
     matryoshka: tuple[int, ...]
     context: int
     pooling: str
+    nfc: bool  # the tokenizer puts texts into Unicode's normal form C
     files: Mapping[str, ModelFile]
     shape: Shape
     serve: Serve
@@ -167,6 +168,7 @@ def _model(table: Table, name: str, default_quantisation: str) -> Model:
         matryoshka=matryoshka,
         context=context,
         pooling=pooling,
+        nfc=table.flag("nfc"),
         files=files,
         shape=_shape(table.table("shape")),
         serve=_serve(table.table("serve"), context),

@@ -14,10 +14,13 @@ from tools.common.errors import ToolError
 #: vocabularies (up to 75 MB), documentation (38 MB), benchmark results and pictures. No
 #: CMakeLists.txt or source outside examples and tests refers to them.
 SKIPPED = ("benches", "docs", "media", "models")
+#: Two of those vocabularies (14 MB) stay: the ones that nano's and small's tokenizers come from,
+#: Llama 3's and Qwen2's, by which tests/runtime/test_tokens.py judges the server.
+KEPT = tuple(PurePosixPath(f"models/ggml-vocab-{name}.gguf") for name in ("llama-bpe", "qwen2"))
 
 
 def unpack(archive: IO[bytes], prefix: str, destination: Path) -> Path:
-    """Unpack the folder ``prefix`` of a tar archive to ``destination``, without SKIPPED.
+    """Unpack the folder ``prefix`` of a tar archive to ``destination``, of SKIPPED only KEPT.
 
     Only files and links that stay inside are taken (tarfile's own filters are missing from
     Debian 12's Python). ``destination`` appears only when it is complete. Raises ToolError for an
@@ -45,7 +48,7 @@ def _unpack_member(
     if not path.is_relative_to(prefix) or member.isdir():
         return
     relative = path.relative_to(prefix)
-    if relative.parts[0] in SKIPPED:
+    if relative.parts[0] in SKIPPED and relative not in KEPT:
         return
     target = tree / relative
     inside = ".." not in relative.parts

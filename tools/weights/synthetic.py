@@ -73,13 +73,15 @@ def write_model(
     size: Size,
     quantisation: Quantisation,
     seed: int = DEFAULT_SEED,
+    vocabulary: Vocabulary | None = None,
     on_progress: Progress | None = None,
 ) -> None:
     """Write synthetic weights of ``model`` to ``path``, replacing what is there at the very end.
 
     ``tiny`` keeps the true width, head size and rotary base and shrinks layers, feed-forward,
     vocabulary and, for qwen3, the number of heads; ``wide`` has the true vocabulary and is tiny
-    otherwise; ``full`` is the true shape.
+    otherwise; ``full`` is the true shape. ``vocabulary`` takes the place of the made one: without
+    its meanings the weights are random, and know no words.
     ``on_progress(done, total)`` is called with bytes. On any failure, Ctrl-C included, nothing is
     left behind. Raises ToolError where the file cannot be written.
     """
@@ -89,7 +91,7 @@ def write_model(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(writer, recipe, on_progress)
+            _write(writer, recipe, vocabulary or make_vocabulary(recipe), on_progress)
             writer.close()
             partial_path.replace(path)
         finally:
@@ -101,8 +103,9 @@ def write_model(
         ) from error
 
 
-def _write(writer: GGUFWriter, recipe: Recipe, on_progress: Progress | None) -> None:
-    vocabulary = make_vocabulary(recipe)
+def _write(
+    writer: GGUFWriter, recipe: Recipe, vocabulary: Vocabulary, on_progress: Progress | None
+) -> None:
     tensors = list(make_tensors(recipe, vocabulary))
     _add_description(writer, recipe)
     _add_hyper_parameters(writer, recipe)

@@ -15,6 +15,7 @@ from tests.contract.checks import (
     retrieval,
     routes,
     sides,
+    tokens,
     truth,
     vectors,
 )
@@ -29,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     *browsers.CHECKS,
     *keys.CHECKS,
     *sides.CHECKS,
+    *tokens.CHECKS,
     *vectors.CHECKS,
     *retrieval.CHECKS,
     *elasticsearch.CHECKS,

@@ -4,6 +4,8 @@
 #include "jina-requests.h"
 #include "jina-settings.h"
 
+#include "../../src/jina-nfc.h"
+
 #include "base64.hpp"
 #include "ggml-backend.h"
 #include "llama.h"
@@ -34,6 +36,9 @@ static const int MAX_NESTING = 200;
 
 // The most special tokens that a tokenizer adds to a text: one before it and one behind it.
 static const size_t MAX_ADDED_TOKENS = 2;
+
+// How many times as long, or as short, a text can be once it is in NFC.
+static const size_t MAX_NFC_CHANGE = 3;
 
 bool jina_is_clients_error(const std::exception & error) {
     // The sources wrap the JSON library's errors in different classes; the message stays its own.
@@ -250,6 +255,8 @@ struct jina_embeddings::impl {
     int              n_vocab       = 0;
     size_t           longest       = 0; // tokens of one input
     size_t           longest_token = 0; // bytes
+    bool             normalises    = false; // its tokenizer puts texts into NFC
+    int32_t          end           = LLAMA_TOKEN_NULL; // that its tokenizer puts behind each text, if it does
 
     std::string              model_name;
     std::time_t              created = std::time(nullptr);
@@ -411,10 +418,11 @@ bool jina_embeddings::impl::fit(const server_http_req & req,
         const auto & text = input.get_ref<const std::string &>();
         // A token stands for at least one byte, so most texts need not be counted; and for no more
         // than the longest one, so that some texts are too long for sure.
-        if (text.size() + MAX_ADDED_TOKENS <= longest) {
+        const size_t change = normalises && !jina_is_nfc(text) ? MAX_NFC_CHANGE : 1;
+        if (text.size() * change + MAX_ADDED_TOKENS <= longest) {
             return false;
         }
-        if (text.size() > longest * longest_token) {
+        if (text.size() > longest * longest_token * change) {
             throw bad_request(name + " has " + std::to_string(text.size()) + " bytes, which is more than " +
                                   std::to_string(longest) + " tokens in any case" +
                                   (wanted.truncate ? "; too much to be cut here" : ""),
@@ -435,8 +443,9 @@ bool jina_embeddings::impl::fit(const server_http_req & req,
                               " are allowed; `truncate`: true cuts it",
                           "exceed_context_size_error", { { "n_prompt_tokens", tokens.size() }, { "n_ctx", longest } });
     }
-    // The last token stays: the model ends each text with one of its own, and pools there.
-    tokens.erase(tokens.begin() + (longest - 1), tokens.end() - 1);
+    // The last token stays where it is the one that the model ends each text with, and pools at.
+    const int kept = tokens.back() == end ? 1 : 0;
+    tokens.erase(tokens.begin() + (longest - kept), tokens.end() - kept);
     input = tokens;
     return true;
 }
@@ -657,11 +666,16 @@ bool jina_embeddings::init(server_routes & routes) {
 void jina_embeddings::model_loaded(const server_context & server) {
     const llama_context * ctx   = server.get_llama_context();
     const llama_model *   model = llama_get_model(ctx);
+    const llama_vocab *   vocab = llama_model_get_vocab(model);
 
-    self->n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
+    self->n_vocab = llama_vocab_n_tokens(vocab);
 
-    const llama_vocab * vocab = llama_model_get_vocab(model);
-    std::vector<char>   piece(64 * 1024);
+    char tokenizer_pre[64] = "";
+    llama_model_meta_val_str(model, "tokenizer.ggml.pre", tokenizer_pre, sizeof(tokenizer_pre));
+    self->normalises = jina_normalises(tokenizer_pre);
+    self->end        = llama_vocab_get_add_eos(vocab) ? llama_vocab_eos(vocab) : LLAMA_TOKEN_NULL;
+
+    std::vector<char> piece(64 * 1024);
     for (int token = 0; token < self->n_vocab; token++) {
         const int size      = llama_token_to_piece(vocab, token, piece.data(), (int) piece.size(), 0, true);
         self->longest_token = std::max<size_t>(self->longest_token, std::abs(size));
@@ -697,6 +711,10 @@ void jina_embeddings::model_loaded(const server_context & server) {
     const auto number = [](size_t value) { return std::to_string(value); };
     jina_log_setting("model", self->model_name + " (" + architecture + ")");
     jina_log_setting("dimensions", join(self->allowed_dimensions));
+    const auto token = [vocab](llama_token id) { return std::to_string(id) + " (" + llama_vocab_get_text(vocab, id) + ")"; };
+    jina_log_setting("token before each text", llama_vocab_get_add_bos(vocab) ? token(llama_vocab_bos(vocab)) : "none");
+    jina_log_setting("token behind each text", llama_vocab_get_add_eos(vocab) ? token(llama_vocab_eos(vocab)) : "none");
+    jina_log_setting("normal form of texts", self->normalises ? "NFC" : "none");
     jina_log_setting("tokens of an input, at most", number(self->longest));
     jina_log_setting("inputs of a request, at most", number(settings.max_inputs));
     jina_log_setting("bytes of a request, at most", number(settings.max_body_bytes));
