@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 
 class RefusalError(Exception):
@@ -18,8 +19,13 @@ class RefusalError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        error = {"message": message, "type": kind, "param": param, "code": kind}
-        self.body = {"error": error, "detail": message}
+        self.error: dict[str, Any] = {
+            "message": message,
+            "type": kind,
+            "param": param,
+            "code": kind,
+        }
+        self.body = {"error": self.error, "detail": message}
         self.headers = dict(headers or {})
 
 

@@ -98,9 +98,9 @@ class Fields:
             bool(self.one("cut", request, self.cut)),
             2 if norm is None else norm,
         )
-        if wanted.norm != 2 and (size is not None or numbers in ("int8", "uint8")):
-            if self.fault != "embd_normalize unchecked":
-                raise bad_request("these vectors have length 1")
+        has_length_1 = size is not None or numbers in ("int8", "uint8")
+        if wanted.norm != 2 and has_length_1 and self.fault != "embd_normalize unchecked":
+            raise bad_request("these vectors have length 1")
         return wanted
 
     def one(
@@ -177,8 +177,8 @@ class Fields:
         if self.fault == "other APIs' fields ignored":
             return
         for name, taken in _SO_ANYWAY.items():
-            taken = () if self.fault == "harmless fields refused" else taken
-            if name in request and request[name] not in taken:
+            harmless = request.get(name) in taken and self.fault != "harmless fields refused"
+            if name in request and not harmless:
                 raise bad_request(f"{name} can only be one of {taken}", name)
 
 
@@ -189,23 +189,24 @@ def written(vector: Vector, wanted: Wanted, fault: str | None) -> list[Any] | st
     if wanted.numbers != "float" and not (
         wanted.as_base64 and fault == "base64 is always of floats"
     ):
-        numbers, kind = _whole(numbers, wanted.numbers, fault), "i1"
+        numbers = _whole(numbers, wanted.numbers, fault).astype(np.int64)
+        kind = "i1"
     if wanted.as_base64:
         return base64.b64encode(numbers.astype(f"<{kind}").tobytes()).decode()
     return [None if np.isnan(number) else number for number in numbers.tolist()]
 
 
-def _whole(vector: NDArray[np.float32], form: str, fault: str | None) -> NDArray[np.int64]:
+def _whole(vector: NDArray[np.float32], form: str, fault: str | None) -> NDArray[Any]:
     rounded = np.floor if fault == "steps rounded down" else np.rint
     match form:
         case "int8":
-            return np.clip(rounded(vector * 127), -128, 127).astype(np.int64)
+            return np.clip(rounded(vector * 127), -128, 127)
         case "uint8":
-            return np.clip(rounded((vector + 1) * np.float32(127.5)), 0, 255).astype(np.int64)
-    order = "little" if fault == "bits in another order" else "big"
-    packed = np.packbits(vector > 0, bitorder=order)
+            return np.clip(rounded((vector + 1) * np.float32(127.5)), 0, 255)
+    positive = vector > 0
+    if fault == "bits in another order":
+        positive = positive[::-1]
+    packed = np.packbits(positive)
     if form == "ubinary":
-        return packed.astype(np.int64)
-    if fault == "binary wraps around":
-        return packed.astype(np.int8).astype(np.int64)
-    return packed.astype(np.int64) - 128
+        return packed
+    return packed.astype(np.int8) if fault == "binary wraps around" else packed - 128.0

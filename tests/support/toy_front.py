@@ -6,7 +6,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-
 from typing import Any
 
 from tests.contract.checks.errors import ROUTES_OF_TEI
@@ -48,7 +47,7 @@ class Front:
         if ROUTES_OF_TEI.search(path) and self.fault != "TEI's errors in OpenAI's form":
             status = 422 if refusal.status == 400 else refusal.status
             return status, {"error": str(refusal), "error_type": "Validation"}
-        error: dict[str, Any] = dict(refusal.body["error"])
+        error = dict(refusal.error)
         if self.fault == "codes are numbers":
             error["code"] = refusal.status
         if self.fault == "fields unnamed":

@@ -461,9 +461,7 @@ class WrongServer:
             raise refusal_of_model(f"{asked} is not served")
         return asked if asked and self.fault == "model echoed" else self.name
 
-    def embeddings(
-        self, request: dict[str, Any], path_side: str | None = None
-    ) -> dict[str, Any]:
+    def embeddings(self, request: dict[str, Any], path_side: str | None = None) -> dict[str, Any]:
         """Return OpenAI's answer to a request that was parsed."""
         name = self.named(request.get("model", ""))
         given = [self.text_of(each, at) for at, each in enumerate(self.split(request.get("input")))]
@@ -548,9 +546,7 @@ class WrongServer:
         doubled = self.fault == "prefix doubled"
         return given if given.startswith(prefix) and not doubled else prefix + given
 
-    def truncation(
-        self, wanted: Wanted, *, whole: list[int], used: list[int]
-    ) -> dict[str, bool]:
+    def truncation(self, wanted: Wanted, *, whole: list[int], used: list[int]) -> dict[str, bool]:
         """Return what an answer says about a cut input: nothing where no cut was asked for."""
         if not wanted.cut or self.fault == "truncation unsaid":
             return {}

@@ -205,7 +205,9 @@ def errors_can_be_shown(server: Server, client: Client) -> None:
         assert_shown(send(client, bad))
     key = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
     statuses = {
-        404: client.request("POST", "/v1/embeddings", json={"input": "a", "model": other_model(server)}),
+        404: client.request(
+            "POST", "/v1/embeddings", json={"input": "a", "model": other_model(server)}
+        ),
         405: client.request("GET", "/v1/embeddings"),
         403: client.request("GET", "/v1/models", headers={"Origin": "https://page.example"}),
         413: answer_before_body(server.base_url, "/v1/embeddings", key, 10**12),

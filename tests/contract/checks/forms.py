@@ -27,7 +27,7 @@ NAMES = ("encoding_format", "embedding_type", "encoding_type", "embedding_types"
 #: The least share of bits that are as expected. A vector that differs by rounding has its signs but
 #: where a number is next to nothing; another order of bits has half of them.
 SAME_BITS = 0.97
-#: The most steps that may differ by one: rounding down in place of to the nearest moves half of them.
+#: The largest share of steps that may differ by one: rounding down moves half of them.
 OTHER_STEPS = 0.25
 
 #: The bytes of base64, by form.

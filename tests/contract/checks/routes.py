@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 from tests.contract.checks.check import Check
@@ -162,16 +163,14 @@ def bases_have_what_clients_ask(_server: Server, client: Client) -> None:
         assert found.json() == entry, base
     for alias, path in ALIASES.items():
         method = SERVED[path]
-        body = {"json": {}} if method == "POST" else {}
+        body: dict[str, Any] = {"json": {}} if method == "POST" else {}
         found, expected = (client.request(method, each, **body) for each in (alias, path))
         assert found.status_code == expected.status_code, describe(found)
         assert found.json() == expected.json(), describe(found)
 
 
 def the_field_names_the_form(server: Server, client: Client) -> None:
-    """Where a request has `input` the answer is OpenAI's, without /v1, too; llama.cpp's own form
-    comes where it has `content`.
-    """
+    """To `input` the answer is OpenAI's, without /v1, too; to `content` it is llama.cpp's own."""
     expected = client.embeddings("a text")
     for path in ("/embeddings", "/embedding"):
         found = client.request("POST", path, json={"input": "a text"})

@@ -67,18 +67,22 @@ def embeds_sides_and_sizes(server: Server, client: Client) -> None:
             assert cosine(found, expected).min() >= same(server), path
 
 
+#: Requests that are refused, each for one thing.
+WRONG: tuple[dict[str, Any], ...] = (
+    {"inputs": 5},
+    {"inputs": []},
+    {"inputs": ["a text", ""]},
+    {"input": ["a text"]},
+    {"inputs": "a text", "prompt_name": "clustering"},
+    {"inputs": "a text", "truncation_direction": "Left"},
+    {"inputs": "a text", "dimensions": 33},
+    {"inputs": {"image": "https://example.org/a.png"}},
+)
+
+
 def errors(server: Server, client: Client) -> None:
     """Mistakes are 422 with ``error`` and ``error_type``; so is all else that is refused."""
-    for body in (
-        {"inputs": 5},
-        {"inputs": []},
-        {"inputs": ["a text", ""]},
-        {"input": ["a text"]},
-        {"inputs": "a text", "prompt_name": "clustering"},
-        {"inputs": "a text", "truncation_direction": "Left"},
-        {"inputs": "a text", "dimensions": 33},
-        {"inputs": {"image": "https://example.org/a.png"}},
-    ):
+    for body in WRONG:
         assert_tei_refused(client.request("POST", "/embed", json=body), 422, "Validation")
     assert_tei_refused(client.request("POST", "/embed", content=b"{"), 422, "Validation")
     assert_tei_refused(client.request("GET", "/embed"), 405, "Validation")
