@@ -41,17 +41,20 @@ std::string jina_text_field(const ordered_json & body, const char * name) {
 
 namespace {
 
+const std::string PATH = "the path"; // where it names the side, beside the fields
+
 // What the fields of one meaning say. They may be several, but must agree.
 struct said {
     std::string name; // of the field that says it, in quotes; empty where none does
     int         value = 0;
     std::string shown;
+    const char *hint = ""; // ends the sentence on a contradiction
 
     void say(const std::string & by, int what, const std::string & as) {
         if (!name.empty() && value != what) {
-            throw jina_bad_request("`" + by + "` says " + as + ", but " + name + " says " + shown, by);
+            throw jina_bad_request("`" + by + "` says " + as + ", but " + name + " says " + shown + hint, by);
         }
-        name  = "`" + by + "`";
+        name  = by == PATH ? by : "`" + by + "`";
         value = what;
         shown = as;
     }
@@ -285,9 +288,10 @@ jina_options jina_read_fields(const ordered_json & body, jina_side given, const 
     check_fixed(body);
 
     reading all;
-    all.sizes = sizes;
+    all.sizes     = sizes;
+    all.form.hint = "; OpenAI's client says base64 by itself, so put `encoding_format` into its extra_body";
     if (given != JINA_SIDE_NONE) {
-        all.side = { "the path", given, given == JINA_SIDE_QUERY ? "query" : "document" };
+        all.side.say(PATH, given, given == JINA_SIDE_QUERY ? "query" : "document");
     }
     for (const auto & each : FIELDS) {
         if (const ordered_json * value = jina_field(body, each.name)) {
