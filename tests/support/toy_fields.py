@@ -189,24 +189,24 @@ def written(vector: Vector, wanted: Wanted, fault: str | None) -> list[Any] | st
     if wanted.numbers != "float" and not (
         wanted.as_base64 and fault == "base64 is always of floats"
     ):
-        numbers = _whole(numbers, wanted.numbers, fault).astype(np.int64)
+        numbers = _whole(numbers, wanted.numbers, fault)
         kind = "i1"
     if wanted.as_base64:
         return base64.b64encode(numbers.astype(f"<{kind}").tobytes()).decode()
     return [None if np.isnan(number) else number for number in numbers.tolist()]
 
 
-def _whole(vector: NDArray[np.float32], form: str, fault: str | None) -> NDArray[Any]:
+def _whole(vector: NDArray[np.float32], form: str, fault: str | None) -> NDArray[np.int64]:
     rounded = np.floor if fault == "steps rounded down" else np.rint
-    match form:
-        case "int8":
-            return np.clip(rounded(vector * 127), -128, 127)
-        case "uint8":
-            return np.clip(rounded((vector + 1) * np.float32(127.5)), 0, 255)
     positive = vector > 0
     if fault == "bits in another order":
         positive = positive[::-1]
     packed = np.packbits(positive)
-    if form == "ubinary":
-        return packed
-    return packed.astype(np.int8) if fault == "binary wraps around" else packed - 128.0
+    wraps = fault == "binary wraps around"
+    numbers: dict[str, NDArray[Any]] = {
+        "int8": np.clip(rounded(vector * 127), -128, 127),
+        "uint8": np.clip(rounded((vector + 1) * np.float32(127.5)), 0, 255),
+        "ubinary": packed,
+        "binary": packed.astype(np.int8) if wraps else packed - 128.0,
+    }
+    return numbers[form].astype(np.int64)
