@@ -124,6 +124,25 @@ def test_sides_have_the_key_and_the_prefix_of_all_routes(patched: str) -> None:
                 assert answer.status_code == status
 
 
+#: Numbers as another tokenizer sends them for a text of seven words.
+FOREIGN_TOKENS = [5269, 656, 358, 34596, 264, 16125, 30]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS.models))
+def test_foreign_tokens_are_refused_at_the_full_vocabulary(patched: str, model: str) -> None:
+    """There each is a token of the model, too: nothing but the missing end gives them away."""
+    file = ensure_synthetic(models_dir(), MODELS.models[model], "wide", "Q8_0")
+    with started(patched, options=with_model(file)) as container:
+        wait_for_health(container, "healthy")
+        answer = ask(base_url(container), input=[FOREIGN_TOKENS])
+        with Client(base_url(container)) as client:
+            end = client.tokenize("a")[-1]
+        by_hand = ask(base_url(container), input=[[*FOREIGN_TOKENS, end]])
+    assert by_hand.status_code == 200, "each of them is in the vocabulary"
+    assert_refused(answer)
+    assert "check_embedding_ctx_length=False" in answer.json()["error"]["message"]
+
+
 KEYS = "LLAMA_ARG_API_KEY_FILE"
 
 
