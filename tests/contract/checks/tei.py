@@ -86,6 +86,10 @@ def errors(server: Server, client: Client) -> None:
         assert_tei_refused(client.request("POST", "/embed", json=body), 422, "Validation")
     assert_tei_refused(client.request("POST", "/embed", content=b"{"), 422, "Validation")
     assert_tei_refused(client.request("GET", "/embed"), 405, "Validation")
+    # Refused by the HTTP library itself, before anything of the server's own.
+    ranged = client.request("POST", "/embed", json={"inputs": "a"}, headers={"Range": "bytes=-"})
+    if ranged.status_code != 200:  # another library may leave it alone
+        assert_tei_refused(ranged, 416, "Validation")
     key = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
     huge = answer_before_body(server.base_url, "/embed", key, HUGE_BODY)
     assert_tei_refused(huge, 413, "Validation")

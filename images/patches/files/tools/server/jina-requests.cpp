@@ -362,13 +362,14 @@ bool may_send_body(const policy & rules, const std::string & header) {
 }
 
 // What the library itself refuses has no body.
-void explain(const httplib::Request &, httplib::Response & res) {
+void explain(const policy & rules, const httplib::Request & req, httplib::Response & res) {
     if (!res.body.empty()) {
         return;
     }
     if (now.id.empty()) { // refused before check()
         now.id    = make_id();
         now.start = clock_t_::now();
+        now.tei   = is_tei(path_of(rules, req.path));
         res.set_header("X-Request-Id", now.id);
     }
     if (jina_read_timed_out()) {
@@ -558,7 +559,7 @@ void jina_configure_http(httplib::Server & server, const common_params & params,
         }
         return result;
     });
-    server.set_error_handler(explain);
+    server.set_error_handler([rules](const httplib::Request & req, httplib::Response & res) { explain(*rules, req, res); });
     server.set_logger(finish);
     server.set_payload_max_length(jina_get_settings().max_body_bytes);
     jina_watch_connections(server, { [rules](const std::string & header) { return may_send_body(*rules, header); },
