@@ -161,7 +161,7 @@ def bake(session: nox.Session) -> None:
 
 @nox.session
 def quality(session: nox.Session) -> None:
-    """Measure what each Matryoshka size costs in ranking; `-- nano`, `--weights synthetic`."""
+    """Measure what each size and form costs in ranking; `-- nano`, `--weights synthetic`."""
     tool(session, "serving.quality")
 
 

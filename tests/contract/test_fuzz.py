@@ -34,7 +34,7 @@ SECONDS = 300
 THREADS = 4
 
 #: Embeddings most of the time; the rest of what is served, and what is not, each now and then.
-EMBEDDINGS = [path for path in SERVED if path.endswith(("/embeddings", "/embedding"))]
+EMBEDDINGS = [path for path in SERVED if path.endswith(("/embeddings", "/embedding", "/embed"))]
 PATHS = (
     ["/v1/embeddings"] * 60
     + EMBEDDINGS * 10
@@ -104,9 +104,17 @@ VALID: dict[str, list[Any]] = {
     ],
     "encoding_format": ["float", "base64"],
     "dimensions": [32, 64, 128, 256, 512, 768],
-    "input_type": ["query", "document", "search", "ingest"],
-    "task": ["retrieval.query", "retrieval.passage"],
-    "truncate": [True, False],
+    "input_type": ["query", "document", "search", "ingest", "passage", "search_query"],
+    "task": ["retrieval.query", "retrieval.passage", "text-matching", ""],
+    "truncate": [True, False, "END", "NONE", "START"],
+    "embedding_type": ["float", "base64", "int8", "uint8", "binary", "ubinary", ["binary"]],
+    "output_dtype": ["float", "int8", "uint8", "binary", "ubinary"],
+    "output_dimension": [64, 256],
+    "prompt_name": ["query", "document"],
+    "late_chunking": [True, False],
+    "normalized": [True, False],
+    "truncation": [True, False],
+    "inputs": ["a text", ["a text", [1, 2, 3]]],
     "user": ["someone"],
     "embd_normalize": [-1, 0, 1, 2, 7],
     "content": ["a text", ["a text", [1, 2, 3]]],
@@ -137,7 +145,7 @@ def good_input(rng: random.Random) -> Any:
     """Return an input that a server must take, or that is wrong in the number of a token only."""
 
     def single() -> Any:
-        if rng.random() < 0.5:
+        if rng.random() < 0.85:  # nearly all arrays are refused: they do not end as they must
             return rng.choice(TEXTS)
         limit = rng.choice([100, 100, 100, 200_000])
         return [rng.randrange(limit) for _ in range(rng.choice([1, 3, 20, 200]))]
@@ -151,10 +159,12 @@ def request(rng: random.Random, context: int) -> Any:
         return odd_value(rng)
     body = {"input": good_input(rng) if rng.random() < 0.7 else odd_value(rng)}
     for name, values in VALID.items():
-        if rng.random() < 0.1:
+        if rng.random() < 0.05:  # more, and nearly every request would be refused for one of them
             body[name] = rng.choice(values) if rng.random() < 0.7 else odd_value(rng)
     if rng.random() < 0.05:
         del body["input"]
+    if rng.random() < 0.1:
+        body = {"inputs": good_input(rng), "truncate": rng.choice([True, False])}
     if rng.random() < 0.02 and not body.get("truncate"):
         body["input"] = [[1] * (context + rng.randrange(1, 5))]  # refused before it costs time
     return body
@@ -216,6 +226,19 @@ def sent(rng: random.Random, context: int) -> Sent:
     return Sent(method, path, headers, body, rng.random() < 0.05)
 
 
+#: Fields that may ask for other numbers than float32.
+FORMS = {"embedding_type", "output_dtype", "encoding_format"}
+
+
+def asked(request: Sent) -> set[str]:
+    """The fields of a request; none where its body is not an object."""
+    try:
+        body = json.loads(request.body)
+    except ValueError:
+        return set()
+    return set(body) if isinstance(body, dict) else set()
+
+
 def check(request: Sent, response: httpx.Response) -> None:
     """An answer is a success with vectors, or a refusal that says why; and has an id."""
     assert response.status_code < 500, describe(response)
@@ -226,7 +249,7 @@ def check(request: Sent, response: httpx.Response) -> None:
         assert_refused(response)
     elif request.path in EMBEDDINGS:
         body = response.json()
-        if isinstance(body, dict):  # llama.cpp's own form is a list
+        if isinstance(body, dict) and not FORMS & asked(request):  # others are lists
             assert np.isfinite(vectors(body)).all(), describe(response)
     elif request.path != "/metrics":
         response.json()

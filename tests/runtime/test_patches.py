@@ -124,6 +124,25 @@ def test_sides_have_the_key_and_the_prefix_of_all_routes(patched: str) -> None:
                 assert answer.status_code == status
 
 
+#: Numbers as another tokenizer sends them for a text of seven words.
+FOREIGN_TOKENS = [5269, 656, 358, 34596, 264, 16125, 30]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS.models))
+def test_foreign_tokens_are_refused_at_the_full_vocabulary(patched: str, model: str) -> None:
+    """There each is a token of the model, too: nothing but the missing end gives them away."""
+    file = ensure_synthetic(models_dir(), MODELS.models[model], "wide", "Q8_0")
+    with started(patched, options=with_model(file)) as container:
+        wait_for_health(container, "healthy")
+        answer = ask(base_url(container), input=[FOREIGN_TOKENS])
+        with Client(base_url(container)) as client:
+            end = client.tokenize("a")[-1]
+        by_hand = ask(base_url(container), input=[[*FOREIGN_TOKENS, end]])
+    assert by_hand.status_code == 200, "each of them is in the vocabulary"
+    assert_refused(answer)
+    assert "check_embedding_ctx_length=False" in answer.json()["error"]["message"]
+
+
 KEYS = "LLAMA_ARG_API_KEY_FILE"
 
 
@@ -190,8 +209,8 @@ def test_the_limit_is_the_context_that_is_set(patched: str, model: str) -> None:
         assert [item["truncated"] for item in cut["data"]] == [True, True, False]
         by_hand = client.embed([[*tokens[: limit - 1], tokens[-1]]])
         assert cosine(vectors(cut)[:2], np.repeat(by_hand, 2, axis=0)).min() >= SAME["Q8_0"]
-        assert ask(address, input=[tokens[:limit]]).status_code == 200
-        assert_refused(ask(address, input=[tokens[: limit + 1]]))
+        assert ask(address, input=[[*tokens[: limit - 1], tokens[-1]]]).status_code == 200
+        assert_refused(ask(address, input=[[*tokens[:limit], tokens[-1]]]))
 
 
 def test_smalls_context_is_one_variable_of_compose(patched: str) -> None:
@@ -204,8 +223,9 @@ def test_smalls_context_is_one_variable_of_compose(patched: str) -> None:
         Client(running.base_url) as client,
     ):
         word = client.tokenize("words", add_special=False)[0]
-        assert client.embed([[word] * (context - 1)]).shape == (1, small.dims)
-        refused = ask(running.base_url, input=[[word] * context])
+        end = client.tokenize("words")[-1]
+        assert client.embed([[*[word] * (context - 2), end]]).shape == (1, small.dims)
+        refused = ask(running.base_url, input=[[*[word] * (context - 1), end]])
         assert_refused(refused)
         given = {"n_prompt_tokens": context, "n_ctx": context - 1}
         assert refused.json()["error"].items() >= given.items()
@@ -224,7 +244,8 @@ def test_long_inputs_share_the_context_without_an_error(patched: str) -> None:
     ):
         words = client.tokenize("kernel container memory limit process", add_special=False)
         lengths = [1000, 20, 700, 700, 1000, 20, 20, 500]
-        inputs = [generator.choice(words, length).tolist() for length in lengths]
+        end = client.tokenize("kernel")[-1:]
+        inputs = [generator.choice(words, length).tolist() + end for length in lengths]
         alone = np.concatenate([client.embed([each]) for each in inputs])
         together = client.embed(inputs)
         with ThreadPoolExecutor(len(inputs)) as pool:

@@ -49,7 +49,7 @@ class RawConnection:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode())
 
-    def answer(self, method: str = "POST", path: str = "/") -> httpx.Response:
+    def answer(self, method: str = "POST", path: str = "/v1/embeddings") -> httpx.Response:
         """Read one answer; ``method`` and ``path`` are what its description says was asked.
 
         Raises AssertionError where none comes, or not a whole one.

@@ -6,8 +6,10 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from tests.contract.checks.routes import SERVED
+from tests.contract.checks.errors import ROUTES_OF_TEI
+from tests.contract.checks.routes import ALIASES, SERVED
 from tests.support.refusals import RefusalError
 
 #: The most bytes of a body, the image's own default.
@@ -30,8 +32,32 @@ class Front:
     fault: str | None
     key: str | None
 
+    def listed(self, path: str) -> str:
+        """Return the address that a client means, as it is listed."""
+        if self.fault != "slashes count":
+            path = re.sub(r"^https?://[^/]*", "", path)
+            path = re.sub(r"/+", "/", path).removesuffix("/") or "/"
+        if self.fault == "one base":
+            return path
+        models = re.fullmatch(r"/(?:query|document)((?:/v1)?/models/[^/]+)", path)
+        return models[1] if models else ALIASES.get(path, path)
+
+    def error(self, path: str, refusal: RefusalError) -> tuple[int, dict[str, Any]]:
+        """Return the status and the body of an error in the form of the API whose route it is."""
+        if ROUTES_OF_TEI.search(path) and self.fault != "TEI's errors in OpenAI's form":
+            status = 422 if refusal.status == 400 else refusal.status
+            return status, {"error": str(refusal), "error_type": "Validation"}
+        error = dict(refusal.error)
+        if self.fault == "codes are numbers":
+            error["code"] = refusal.status
+        if self.fault == "fields unnamed":
+            error["param"] = None
+        detail = {} if self.fault == "errors without detail" else {"detail": str(refusal)}
+        return refusal.status, {"error": error, **detail}
+
     def admit(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Raise RefusalError for what must not be worked on; the body is not read yet."""
+        path = self.listed(path)
         if "Origin" in headers and path not in _OPEN and self.fault != "every origin is let in":
             raise RefusalError(403, "permission_error", "this origin is not allowed")
         self._route(method, path)

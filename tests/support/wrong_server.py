@@ -7,7 +7,6 @@ them are close. That is enough to pass every check when no fault is chosen.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import threading
@@ -28,6 +27,7 @@ from tests.contract.checks.real import CARD_DOCUMENTS, CARD_QUERY, CARD_SIMILARI
 from tests.support.published import Published, published
 from tests.support.refusals import RefusalError, bad_request
 from tests.support.server import Server
+from tests.support.toy_fields import Fields, Wanted, written
 from tests.support.toy_front import Front, refusal_of_model
 from tests.support.toy_metrics import ToyMetrics
 from tools.facts.models import Model, load_models
@@ -45,16 +45,8 @@ _PATHS = {
     "/document/v1/embeddings": "document",
 }
 
-#: What the fields that name a side may say, and which side that is.
-_SIDES = {
-    "input_type": {
-        "query": "query",
-        "search": "query",
-        "document": "document",
-        "ingest": "document",
-    },
-    "task": {"retrieval.query": "query", "retrieval.passage": "document"},
-}
+#: Where text-embeddings-inference embeds, and for which side.
+_TEI_PATHS = {"/embed": None, "/query/embed": "query", "/document/embed": "document"}
 
 #: The most inputs of a request, the image's own default.
 MAX_INPUTS = 2048
@@ -111,6 +103,26 @@ FAULTS = frozenset(
         "prefix not counted",
         "path prefixes ignored",
         "wrong sides accepted",
+        "a side yields to a prefix",
+        "tasks refused without a reason",
+        # the fields of other APIs
+        "other APIs' fields ignored",
+        "harmless fields refused",
+        "contradictions taken",
+        "text objects refused",
+        "objects refused without a name",
+        "any tokens taken",
+        # the forms of a vector
+        "bits in another order",
+        "binary wraps around",
+        "steps rounded down",
+        "whole before it is short",
+        "base64 is always of floats",
+        "always normalised",
+        # the routes of text-embeddings-inference
+        "TEI in OpenAI's form",
+        "TEI's errors in OpenAI's form",
+        "limits unsaid",
         # the refusals
         "dimensions refused without a reason",
         "null fields refused",
@@ -119,6 +131,9 @@ FAULTS = frozenset(
         "bad requests accepted",
         "unknown fields refused",
         "broken after an error",
+        "errors without detail",
+        "codes are numbers",
+        "fields unnamed",
         # the length
         "micro-batch of 512",
         "context refused",
@@ -133,6 +148,9 @@ FAULTS = frozenset(
         "reads every body first",
         "capabilities unsaid",
         "no entry for a model",
+        "one base",
+        "the path names the form",
+        "slashes count",
         # the model's name
         "model echoed",
         "own name in one spelling",
@@ -350,8 +368,10 @@ class WrongServer:
             bare=False,
         )
 
-    def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | str:
+    def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | list[Any] | str:
         """Return what answers a request, as JSON or as text; raises RefusalError."""
+        path = self.front.listed(path)
+        answer: dict[str, Any] | list[Any] | str | None
         answer = self.told(path) if method == "GET" else self.made(path, body)
         if answer is not None:
             return answer
@@ -374,19 +394,55 @@ class WrongServer:
             case "/models" | "/v1/models":
                 entry = self.entry()
                 answer = {"object": "list", "data": [entry], "models": [entry]}
+            case "/info":
+                answer = self.info()
             case _ if self.is_own(path):
                 answer = self.entry()
         return answer
 
-    def made(self, path: str, body: bytes) -> dict[str, Any] | None:
+    def made(self, path: str, body: bytes) -> dict[str, Any] | list[Any] | None:
         """Return what is made of a body; None where the path is of nothing."""
         if path in _PATHS:
-            return self.embeddings(body, _PATHS[path])
+            request = self.parse(body)
+            if "content" in request:
+                request["input"] = request.pop("content")
+                return self.own_form(self.embeddings(request))
+            answer = self.embeddings(request, _PATHS[path])
+            by_path = self.fault == "the path names the form" and "/v1/" not in path
+            return self.own_form(answer) if by_path else answer
+        if path in _TEI_PATHS:
+            request = self.parse(body)
+            if "inputs" not in request:
+                raise bad_request("inputs is missing", "inputs")
+            request["input"] = request.pop("inputs")
+            answer = self.embeddings(request, _TEI_PATHS[path])
+            as_openai = self.fault == "TEI in OpenAI's form"
+            return answer if as_openai else [each["embedding"] for each in answer["data"]]
         if path == "/tokenize":
-            request = json.loads(body)
+            request = self.parse(body)
             tokens = self.toy.tokens(request.get("content", ""))
             return {"tokens": tokens if request.get("add_special") else tokens[:-1]}
         return {"content": ""} if path == "/detokenize" else None
+
+    def own_form(self, answer: dict[str, Any]) -> list[Any]:
+        """Return an answer in llama.cpp's own form."""
+        return [
+            {"index": each["index"], "embedding": [each["embedding"]]} for each in answer["data"]
+        ]
+
+    def info(self) -> dict[str, Any]:
+        """Return what text-embeddings-inference tells of itself."""
+        told: dict[str, Any] = {
+            "model_id": self.name,
+            "served_model_name": self.name,
+            "model_type": {"embedding": {"pooling": "last_token"}},
+            "auto_truncate": False,
+            "version": "toy",
+        }
+        if self.fault == "limits unsaid":
+            return {**told, "max_input_length": 512}
+        names = ("max_concurrent_requests", "max_batch_tokens", "max_client_batch_size")
+        return {**told, "max_input_length": self.model.context, **dict.fromkeys(names, 64)}
 
     def is_own(self, path: str) -> bool:
         """Whether a path is that of the served model's entry."""
@@ -420,22 +476,25 @@ class WrongServer:
             raise refusal_of_model(f"{asked} is not served")
         return asked if asked and self.fault == "model echoed" else self.name
 
-    def embeddings(self, body: bytes, path_side: str | None = None) -> dict[str, Any]:
-        request = self.parse(body)
+    def embeddings(self, request: dict[str, Any], path_side: str | None = None) -> dict[str, Any]:
+        """Return OpenAI's answer to a request that was parsed."""
         name = self.named(request.get("model", ""))
-        given = self.split(request.get("input"))
+        given = [self.text_of(each, at) for at, each in enumerate(self.split(request.get("input")))]
         if len(given) > MAX_INPUTS and self.fault != "any number of inputs":
             raise bad_request(f"{len(given)} inputs are more than {MAX_INPUTS}")
-        side = self.side(request, None if self.fault == "path prefixes ignored" else path_side)
-        if side:
-            given = [self.prefixed(each, side) for each in given]
-        read = [self.read(each) for each in given]
-        inputs = [self.fit(tokens, cut=request.get("truncate", False)) for tokens in read]
+        if self.fault == "path prefixes ignored":
+            path_side = None
+        wanted = Fields(self.model.matryoshka, self.fault).read(request, path_side)
+        if wanted.side:
+            given = [self.prefixed(each, wanted.side) for each in given]
+        read = [self.read(each, at) for at, each in enumerate(given)]
+        inputs = [self.fit(tokens, cut=wanted.cut) for tokens in read]
         if self.fault == "batches end at 256":
             inputs = inputs[:256]
         vectors = [self.toy.embed(tokens) for tokens in inputs]
-        dimensions = request.get("dimensions", self.model.dims)
-        vectors = [self.shorten(vector, dimensions) for vector in vectors]
+        if wanted.norm == -1 and self.fault != "always normalised":
+            vectors = [3 * vector for vector in vectors]
+        vectors = [self.shorten(vector, wanted) for vector in vectors]
         match self.fault:
             case "answers shuffled":
                 vectors = vectors[1:] + vectors[:1]
@@ -444,7 +503,7 @@ class WrongServer:
             case "concurrent answers swapped":
                 vectors = self.swap(vectors)
         used = sum(map(len, inputs)) + (self.fault == "usage off by one")
-        if side and self.fault == "prefix not counted":
+        if wanted.side and self.fault == "prefix not counted":
             used -= len(inputs)
         self.metrics.embedded(len(inputs), used)
         first = 1 if self.fault == "index from one" else 0
@@ -456,8 +515,8 @@ class WrongServer:
                 {
                     "object": "embedding",
                     "index": index,
-                    "embedding": self.encode(vector, request.get("encoding_format", "float")),
-                    **self.truncation(request, whole=whole, used=used_tokens),
+                    "embedding": written(vector, wanted, self.fault),
+                    **self.truncation(wanted, whole=whole, used=used_tokens),
                 }
                 for index, (vector, whole, used_tokens) in enumerate(
                     zip(vectors, read, inputs, strict=False), start=first
@@ -482,51 +541,9 @@ class WrongServer:
             raise bad_request("both input and content")
         # Null is as good as absent, but for the input.
         request = {name: value for name, value in request.items() if value is not None}
-        if request.get("encoding_format", "float") not in ("float", "base64"):
-            whole = self.fault == "wrong values sent back whole"
-            said = f", not {request['encoding_format']}" if whole else ""
-            raise bad_request(f"encoding_format must be float or base64{said}")
         if not isinstance(request.get("model", ""), str):
             raise bad_request("model must be a string")
-        if not isinstance(request.get("truncate", False), bool):
-            raise bad_request("truncate must be true or false")
-        self.check_normalisation(request)
-        dimensions = request.get("dimensions", self.model.dims)
-        if type(dimensions) is not int or dimensions not in self.model.matryoshka:
-            sizes = list(self.model.matryoshka)
-            unsaid = self.fault == "dimensions refused without a reason"
-            raise bad_request("no" if unsaid else f"dimensions must be one of {sizes}")
         return request
-
-    def check_normalisation(self, request: dict[str, Any]) -> None:
-        """Refuse a norm that is none, or one that a shortened vector cannot have."""
-        norm = request.get("embd_normalize", 2)
-        if self.fault == "embd_normalize unchecked":
-            return
-        if type(norm) is not int or not -1 <= norm <= 100:
-            raise bad_request("embd_normalize must be an integer from -1 to 100")
-        if norm != 2 and "dimensions" in request:
-            raise bad_request("with dimensions, embd_normalize must be 2")
-
-    def side(self, request: dict[str, Any], path_side: str | None) -> str | None:
-        """Return the side that the path and the fields agree on; None where none is named."""
-        sides = {path_side} - {None}
-        for name, known in _SIDES.items():
-            if name in request:
-                value = request[name]
-                if not isinstance(value, str):
-                    raise bad_request(f"{name} must be a string")
-                if value not in known and self.fault != "wrong sides accepted":
-                    raise bad_request(f"{name} must be one of {', '.join(known)}")
-                sides.add(known.get(value))
-        if len(sides) > 1 and self.fault != "wrong sides accepted":
-            raise bad_request("the request names both sides")
-        if not sides or self.fault == "sides ignored":
-            return None
-        side = sides.pop()
-        if self.fault == "sides swapped":
-            return "document" if side == "query" else "query"
-        return side
 
     def prefixed(self, given: Any, side: str) -> Any:
         """Return a text with the prefix of its side."""
@@ -537,16 +554,16 @@ class WrongServer:
             return given
         if not isinstance(given, str):
             raise bad_request("tokens cannot have a prefix")
-        if given.startswith(other):
-            raise bad_request("a text has the prefix of the other side")
+        if self.fault == "sides swapped":
+            prefix, other = other, prefix
+        if given.startswith(other) and self.fault == "a side yields to a prefix":
+            return given
         doubled = self.fault == "prefix doubled"
         return given if given.startswith(prefix) and not doubled else prefix + given
 
-    def truncation(
-        self, request: dict[str, Any], *, whole: list[int], used: list[int]
-    ) -> dict[str, bool]:
+    def truncation(self, wanted: Wanted, *, whole: list[int], used: list[int]) -> dict[str, bool]:
         """Return what an answer says about a cut input: nothing where no cut was asked for."""
-        if not request.get("truncate") or self.fault == "truncation unsaid":
+        if not wanted.cut or self.fault == "truncation unsaid":
             return {}
         return {"truncated": len(used) < len(whole) or self.fault == "truncation everywhere"}
 
@@ -554,20 +571,34 @@ class WrongServer:
         """Return the request's input as a list of single inputs."""
         if isinstance(given, str) and self.fault == "strings split into words":
             return given.split()
-        if isinstance(given, str) or (_is_token_array(given) and given):
+        if isinstance(given, str | dict) or (_is_token_array(given) and given):
             return [given]
         if not isinstance(given, list) or not given:
-            raise bad_request("input must be a text, a token array or a list of these")
+            raise bad_request("input must be a text, a token array or a list of these", "input")
         return given
 
-    def read(self, given: Any) -> list[int]:
+    def text_of(self, given: Any, at: int) -> Any:
+        """Return an input as it is, or the text of an object."""
+        if not isinstance(given, dict):
+            return given
+        if self.fault == "text objects refused":
+            raise bad_request("an input is an object")
+        odd = sorted(set(given) - {"text", "type"})
+        if odd:
+            unsaid = self.fault == "objects refused without a name"
+            raise bad_request("no text" if unsaid else f"input[{at}] holds `{odd[0]}`")
+        return given.get("text")
+
+    def read(self, given: Any, at: int) -> list[int]:
         """Return the tokens of a single input."""
         if given == "":
-            raise bad_request("an input is empty")
+            raise bad_request("an input is empty", f"input[{at}]")
         if isinstance(given, str):
             tokens = self.tokens(given)
         elif not _is_token_array(given) or not given:
             raise bad_request("each input must be a text or a token array that is not empty")
+        elif given[-1] != END and self.fault != "any tokens taken":
+            raise bad_request("other tokens than ours; LangChain: check_embedding_ctx_length=False")
         elif self.fault == "token arrays read as text":
             tokens = self.toy.tokens(str(given))
         else:
@@ -598,11 +629,14 @@ class WrongServer:
             return tokens[:limit]
         return [*tokens[: limit - 1], tokens[-1]]
 
-    def shorten(self, vector: Vector, dimensions: int) -> Vector:
+    def shorten(self, vector: Vector, wanted: Wanted) -> Vector:
         """Return the vector at the requested size."""
-        if dimensions == self.model.dims or self.fault == "dimensions ignored":
+        size = wanted.size
+        if size in (None, self.model.dims) or self.fault == "dimensions ignored":
             return vector
-        short = vector[:dimensions]
+        short = vector[:size]
+        if wanted.numbers != "float" and self.fault == "whole before it is short":
+            return short
         return short if self.fault == "dimensions not normalised" else unit(short)
 
     def swap(self, vectors: list[Vector]) -> list[Vector]:
@@ -614,15 +648,7 @@ class WrongServer:
             self.arrival.wait_for(lambda: len(self.swapped) > mine + 1, timeout=0.1)
             return self.swapped[min(mine + 1, len(self.swapped) - 1)]
 
-    def encode(self, vector: Vector, encoding: str) -> list[float | None] | str:
-        """Write the vector as JSON carries it, which has no NaN: llama-server writes null."""
-        if encoding == "base64":
-            form = "<f8" if self.fault == "base64 of float64" else "<f4"
-            return base64.b64encode(vector.astype(form).tobytes()).decode()
-        numbers = vector.astype(np.float32).tolist()
-        return [None if np.isnan(number) else number for number in numbers]
-
-    def handle(self, request: ToyRequest) -> tuple[int, dict[str, Any] | str, dict[str, str]]:
+    def handle(self, request: ToyRequest) -> tuple[int, Any, dict[str, str]]:
         """Return the status, the body and the headers that answer a request, refusals too."""
         if self.fault == "broken after an error" and self.refused_before:
             return 500, "broken since an earlier request", {}
@@ -635,12 +661,13 @@ class WrongServer:
             self.refused_before = True
             match self.fault:
                 case "bad requests accepted":
-                    return 200, self.embeddings(b'{"input": "nothing"}'), {}
+                    return 200, self.embeddings({"input": "nothing"}), {}
                 case "errors are 500":
                     return 500, refusal.body, {}
                 case "errors are text":
                     return refusal.status, str(refusal), {}
-            return refusal.status, refusal.body, refusal.headers
+            status, said = self.front.error(request.path, refusal)
+            return status, said, refusal.headers
 
 
 def _is_token_array(given: Any) -> bool:

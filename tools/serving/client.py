@@ -27,20 +27,29 @@ class EmbeddingServer:
         return str(self._ask("GET", "/v1/models")["data"][0]["id"])
 
     def embed(
-        self, texts: Sequence[str], *, side: str | None = None, dimensions: int | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        side: str | None = None,
+        dimensions: int | None = None,
+        form: str = "float",
     ) -> NDArray[np.float32]:
         """Return the vectors of texts, shape (len(texts), dimensions).
 
         ``side`` is query or document, whose prefix the server then adds; without ``dimensions``
-        the size is the server's own. Raises ToolError when it does not answer with such vectors.
+        the size is the server's own. ``form`` is one of the API's that are lists of numbers; those
+        of bits have a number for eight dimensions. Raises ToolError when the server does not
+        answer with such vectors.
         """
-        body: dict[str, Any] = {"input": list(texts)}
+        body: dict[str, Any] = {"input": list(texts), "encoding_format": form}
         if dimensions is not None:
             body["dimensions"] = dimensions
         path = f"/{side}/v1/embeddings" if side else "/v1/embeddings"
         answer = self._ask("POST", path, body)
         vectors = np.array([item["embedding"] for item in answer["data"]], dtype=np.float32)
         wanted = (len(texts), dimensions or vectors.shape[-1])
+        if dimensions and form in ("binary", "ubinary"):
+            wanted = (len(texts), dimensions // 8)
         if vectors.shape != wanted:
             raise ToolError(
                 f"the server at {self.base_url} answered with {vectors.shape} numbers instead of "

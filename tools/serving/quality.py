@@ -1,8 +1,8 @@
-"""What a shorter vector costs: `nox -s quality` asks a booted server for every Matryoshka size.
+"""What a smaller vector costs: `nox -s quality` asks a server for every Matryoshka size and form.
 
-The example corpus's searches are ranked at each size and compared with the ranking of the full
-vectors. On synthetic weights this shows that the sizes work, not what they cost: their numbers
-are random, where a trained model puts what matters most first.
+The example corpus's searches are ranked with each and compared with the ranking of the full
+vectors of float32. On synthetic weights this shows that sizes and forms work, not what they cost:
+their numbers are random, where a trained model puts what matters most first.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from tools.serving.options import (
 )
 from tools.serving.profile import booted
 
-#: A float32, as vector indexes keep it.
-_BYTES_PER_NUMBER = 4
+#: The forms that vector indexes keep, and the bytes that a dimension then takes.
+_FORMS = {"float": 4.0, "int8": 1.0, "ubinary": 0.125}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the rankings at one size compare with those of the full vectors."""
+    """How the rankings at one size and in one form compare with those of the full vectors."""
 
     size: int
+    form: str
     found: int  # searches whose document comes first
     pairs: float  # share of document pairs in the same order
 
@@ -54,8 +55,19 @@ def same_order(scores: NDArray[np.floating], expected: NDArray[np.floating]) -> 
     return float((ours == theirs).mean())
 
 
+def similarities(
+    queries: NDArray[np.floating], documents: NDArray[np.floating], form: str
+) -> NDArray[np.floating]:
+    """Return how near each query is to each document: dot products, or bits that are the same."""
+    if form == "ubinary":
+        queries, documents = (
+            2.0 * np.unpackbits(each.astype(np.uint8), axis=1) - 1 for each in (queries, documents)
+        )
+    return queries @ documents.T
+
+
 def measure(base_url: str, model: Model, corpus: Corpus, *, lexical: bool) -> list[Agreement]:
-    """Return the agreement at each of the model's sizes, the largest first.
+    """Return the agreement at each of the model's sizes, the largest first, in each form.
 
     ``lexical`` takes the wordings that share a document's words, which is all that synthetic
     weights understand.
@@ -68,11 +80,13 @@ def measure(base_url: str, model: Model, corpus: Corpus, *, lexical: bool) -> li
     server = EmbeddingServer(base_url)
     full = None
     for size in reversed(model.matryoshka):
-        queries = server.embed(searches, side="query", dimensions=size)
-        scores = queries @ server.embed(documents, side="document", dimensions=size).T
-        full = scores if full is None else full
-        first = int((scores.argmax(axis=1) == right).sum())
-        found.append(Agreement(size, first, same_order(scores, full)))
+        for form in _FORMS:
+            queries = server.embed(searches, side="query", dimensions=size, form=form)
+            texts = server.embed(documents, side="document", dimensions=size, form=form)
+            scores = similarities(queries, texts, form)
+            full = scores if full is None else full
+            first = int((scores.argmax(axis=1) == right).sum())
+            found.append(Agreement(size, form, first, same_order(scores, full)))
     return found
 
 
@@ -82,14 +96,22 @@ def show(model: Model, corpus: Corpus, agreements: Sequence[Agreement], *, weigh
     rows = [
         (
             each.size,
-            each.size * _BYTES_PER_NUMBER,
-            f"{each.size * _BYTES_PER_NUMBER / 1000:.2f} GB",
+            each.form,
+            f"{each.size * _FORMS[each.form]:.0f}",
+            f"{each.size * _FORMS[each.form] / 1000:.3f} GB",
             f"{each.found} of {len(corpus.searches)}",
             f"{each.pairs:.1%}",
         )
         for each in agreements
     ]
-    header = ("dimensions", "bytes a vector", "a million", "found first", "pairs in the same order")
+    header = (
+        "dimensions",
+        "form",
+        "bytes a vector",
+        "a million",
+        "found first",
+        "in the same order",
+    )
     table(rows, header)
 
 

@@ -14,6 +14,8 @@ pytest.register_assert_rewrite(
             "api",
             "browsers",
             "errors",
+            "fields",
+            "forms",
             "health",
             "keys",
             "length",
@@ -24,6 +26,7 @@ pytest.register_assert_rewrite(
             "retrieval",
             "routes",
             "sides",
+            "tei",
             "truth",
             "vectors",
         )

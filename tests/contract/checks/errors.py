@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +13,9 @@ from tests.contract.checks.check import Check
 from tests.contract.checks.inputs import same
 from tests.support.client import Client, describe
 from tests.support.server import Server
+from tests.support.sockets import answer_before_body
 from tests.support.vectors import cosine
+from tools.facts.models import load_models
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,11 @@ BAD_REQUESTS = {
     "input_holds_empty_list": _json(input=["a text", []]),
     "input_null": _json(input=None, xfail=_TYPES),
     "input_number": _json(input=5, xfail=_TYPES),
-    "input_object": _json(input={"text": "a text"}, xfail=_TYPES),
+    "input_object": _json(input={"image": "a text"}, xfail=_TYPES),
     "input_holds_null": _json(input=["a text", None], xfail=_TYPES),
-    "input_holds_object": _json(input=[{"text": "a text"}], xfail=_TYPES),
+    "input_holds_object": _json(input=["a text", {"url": "a text"}], xfail=_TYPES),
+    "input_object_without_text": _json(input=[{}], xfail=_TYPES),
+    "input_object_of_number": _json(input=[{"text": 5}], xfail=_TYPES),
     "input_holds_fraction": _json(input=[[1.5, 2.5]], xfail=_TYPES),
     "input_holds_flag": _json(input=[True], xfail=_TYPES),
     "input_holds_text_in_array": _json(input=[["a text"]], xfail=_TYPES),
@@ -97,21 +102,28 @@ BAD_REQUESTS = {
 }
 
 
+#: Routes that answer as text-embeddings-inference does.
+ROUTES_OF_TEI = re.compile(r"/(embed|info)/*$|^/+(query/*|document/*)?$")
+
 #: The most bytes of a refusal: a sentence, and room for a value of ordinary size in it.
 SHORT = 2000
 
 
 def assert_refused(response: httpx.Response) -> None:
-    """Expect a 4xx whose JSON body says why, in OpenAI's form."""
+    """Expect a 4xx whose JSON body says why, in the form of the API whose route it is."""
     answer = describe(response)
     assert 400 <= response.status_code < 500, answer
     assert response.headers.get("content-type", "").startswith("application/json"), answer
     error = response.json().get("error")
+    if ROUTES_OF_TEI.search(response.request.url.path):
+        assert isinstance(error, str), answer
+        assert response.json().get("error_type"), answer
+        return
     assert isinstance(error, dict), answer
     for key in ("message", "type"):
         assert isinstance(error.get(key), str), answer
         assert error[key], answer
-    assert error.get("code") == response.status_code, answer
+    assert error.get("code"), answer
 
 
 def assert_model_not_found(response: httpx.Response) -> None:
@@ -169,6 +181,61 @@ def refusals_are_short(_server: Server, client: Client) -> None:
     assert len(response.content) < SHORT, describe(response)
 
 
+def other_model(server: Server) -> str:
+    """The name of a model that the server does not serve, and knows."""
+    (other,) = set(load_models().models) - {server.model.name}
+    return f"jina-embeddings-v5-text-{other}"
+
+
+def assert_shown(response: httpx.Response) -> None:
+    """Expect an error that the clients of OpenAI, Vercel, Jina and Voyage can show."""
+    answer = describe(response)
+    body = response.json()
+    error = body["error"]
+    assert error.keys() >= {"message", "type", "param", "code"}, answer
+    assert isinstance(error["code"], str), answer  # OpenAI's schema: a string, or null
+    assert error["param"] is None or isinstance(error["param"], str), answer
+    # Jina's and Voyage's clients read it where there is no `data`.
+    assert body.get("detail") == error["message"], answer
+
+
+def errors_can_be_shown(server: Server, client: Client) -> None:
+    """Every refusal, whatever its status and route, has what each API's clients read."""
+    for bad in BAD_REQUESTS.values():
+        assert_shown(send(client, bad))
+    key = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
+    statuses = {
+        404: client.request(
+            "POST", "/v1/embeddings", json={"input": "a", "model": other_model(server)}
+        ),
+        405: client.request("GET", "/v1/embeddings"),
+        403: client.request("GET", "/v1/models", headers={"Origin": "https://page.example"}),
+        413: answer_before_body(server.base_url, "/v1/embeddings", key, 10**12),
+    }
+    for path in ("/tokenize", "/embedding", "/query/v1/embeddings"):
+        assert_shown(client.request("POST", path, content=b"{"))
+    for status, response in statuses.items():
+        assert response.status_code == status, describe(response)
+        assert_shown(response)
+
+
+def errors_name_the_field(_server: Server, client: Client) -> None:
+    """``param`` is the field that is wrong, or the input by its number."""
+    for fields, param in (
+        ({"dimensions": 33}, "dimensions"),
+        ({"output_dimension": 33}, "output_dimension"),
+        ({"encoding_format": "morse"}, "encoding_format"),
+        ({"task": "clustering"}, "task"),
+        ({"late_chunking": True}, "late_chunking"),
+        ({"input": ["a text", ""]}, "input[1]"),
+        ({"input": 5}, "input"),
+    ):
+        body = {"input": "a text", **fields}
+        response = client.request("POST", "/v1/embeddings", json=body)
+        assert response.status_code == 400, describe(response)
+        assert response.json()["error"].get("param") == param, describe(response)
+
+
 def serves_after_bad_requests(server: Server, client: Client) -> None:
     """After each bad request the next good one is answered as if nothing had happened."""
     good = ["a good request"]
@@ -189,5 +256,7 @@ CHECKS = (
         xfail=_PARSER,
     ),
     Check("refusals_are_short", refusals_are_short, xfail=_TYPES),
+    Check("errors_can_be_shown", errors_can_be_shown, xfail="llama-server has its own form"),
+    Check("errors_name_the_field", errors_name_the_field, xfail="llama-server names none"),
     Check("serves_after_bad_requests", serves_after_bad_requests),
 )

@@ -40,6 +40,15 @@ WAYS = {
     "input_type_ingest": Way(DOCUMENT, fields={"input_type": "ingest"}),
     "task_query": Way(QUERY, fields={"task": "retrieval.query"}),
     "task_passage": Way(DOCUMENT, fields={"task": "retrieval.passage"}),
+    "input_type_passage": Way(DOCUMENT, fields={"input_type": "passage"}),
+    "input_type_search_query": Way(QUERY, fields={"input_type": "search_query"}),
+    "input_type_search_document": Way(DOCUMENT, fields={"input_type": "search_document"}),
+    "prompt_name_query": Way(QUERY, fields={"prompt_name": "query"}),
+    "prompt_name_document": Way(DOCUMENT, fields={"prompt_name": "document"}),
+    "prompt_type_document": Way(DOCUMENT, fields={"prompt_type": "document"}),
+    "task_type_query": Way(QUERY, fields={"task_type": "RETRIEVAL_QUERY"}),
+    "task_type_document": Way(DOCUMENT, fields={"task_type": "RETRIEVAL_DOCUMENT"}),
+    "one_field_empty": Way(QUERY, fields={"input_type": "query", "task": ""}),
     "query_path": Way(QUERY, "/query/v1/embeddings"),
     "document_path": Way(DOCUMENT, "/document/v1/embeddings"),
     "path_and_fields_agree": Way(
@@ -89,16 +98,15 @@ def with_dimensions(server: Server, client: Client) -> None:
 
 
 REFUSED = {
-    "query_with_document_prefix": (WAYS["input_type_query"], DOCUMENT + TEXT),
-    "document_with_query_prefix": (WAYS["document_path"], ["a text", QUERY + TEXT]),
     "path_against_field": (Way(QUERY, "/query/v1/embeddings", {"input_type": "document"}), TEXT),
     "field_against_field": (
         Way(QUERY, fields={"input_type": "query", "task": "retrieval.passage"}),
         TEXT,
     ),
-    "token_array": (WAYS["query_path"], [[1, 2, 3]]),
     "unknown_input_type": (Way(QUERY, fields={"input_type": "cluster"}), TEXT),
     "unknown_task": (Way(QUERY, fields={"task": "text-matching"}), TEXT),
+    "task_without_a_side": (Way(QUERY, fields={"task": "retrieval"}), TEXT),
+    "input_type_classification": (Way(QUERY, fields={"input_type": "classification"}), TEXT),
 }
 
 
@@ -108,6 +116,36 @@ def refused(_server: Server, client: Client, way: Way, inputs: Any) -> None:
     assert_refused(response)
     assert response.status_code == 400, describe(response)
     assert ask(client, Way(""), inputs).status_code == 200
+
+
+def refuses_tokens(_server: Server, client: Client) -> None:
+    """No prefix can be added to tokens; without a side they are embedded."""
+    tokens = client.tokenize(TEXT)
+    response = ask(client, WAYS["query_path"], [tokens])
+    assert_refused(response)
+    assert response.status_code == 400, describe(response)
+    assert ask(client, Way(""), [tokens]).status_code == 200
+
+
+def wins_over_a_prefix(server: Server, client: Client) -> None:
+    """A given side wins over the other one's prefix in a text, which may be a line of a corpus."""
+    for way, other in ((WAYS["input_type_query"], DOCUMENT), (WAYS["document_path"], QUERY)):
+        body = answered(ask(client, way, ["a text", other + TEXT]))
+        expected = client.embed([way.prefix + "a text", way.prefix + other + TEXT])
+        assert cosine(vectors(body), expected).min() >= same(server)
+
+
+def other_tasks_are_told_why(_server: Server, client: Client) -> None:
+    """These weights are for retrieval, which a client of another task must read."""
+    for name, value in (
+        ("task", "text-matching"),
+        ("task", "classification"),
+        ("input_type", "clustering"),
+        ("task_type", "SEMANTIC_SIMILARITY"),
+    ):
+        response = ask(client, Way("", fields={name: value}), TEXT)
+        assert response.status_code == 400, describe(response)
+        assert "retrieval" in response.json()["error"]["message"], describe(response)
 
 
 def openai_client(server: Server, client: Client) -> None:
@@ -172,6 +210,9 @@ CHECKS = (
         )
         for name, (way, inputs) in REFUSED.items()
     ),
+    Check("side_refuses_token_array", refuses_tokens, xfail=_NO_SIDES),
+    Check("side_wins_over_a_prefix", wins_over_a_prefix, xfail=_NO_SIDES),
+    Check("other_tasks_are_told_why", other_tasks_are_told_why, xfail=_NO_SIDES),
     Check("side_from_openai_client", openai_client, xfail=_NO_SIDES),
     Check("langchain_client", langchain_client, xfail=_NO_SIDES),
 )

@@ -37,6 +37,8 @@ class Soak:
         self.base_url = base_url
         self.model = model
         self.expected = vectors(self.ask(input=KNOWN))[0]
+        #: The token that ends every text, and so every array of tokens.
+        self.end = self.ask("/tokenize", content=KNOWN, add_special=True)["tokens"][-1]
         self.enough = threading.Event()
         #: Set while the server is restarted: a refused connection is then no fault.
         self.restarting = threading.Event()
@@ -135,7 +137,7 @@ def batch(soak: Soak, rng: random.Random) -> str:
 def long_text(soak: Soak, rng: random.Random) -> str:
     """A long input, seldom one of the whole context."""
     length = soak.model.context if rng.random() < 0.02 else rng.choice([600, 2000, 4000])
-    tokens = [rng.randrange(256, 400) for _ in range(length)]
+    tokens = [*(rng.randrange(256, 400) for _ in range(length - 1)), soak.end]
     return soak.good("/v1/embeddings", {"input": [tokens]}, 1)
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,11 +39,11 @@ def test_every_input_is_sent_once_by_as_many_clients_as_asked(
         inputs = random_inputs(server.described().base_url, 9, 5)
         answer = server.embeddings
 
-        def wait(body: bytes, path_side: str | None = None) -> object:
-            sent.append(body)
+        def wait(request: dict[str, Any], path_side: str | None = None) -> object:
+            sent.append(json.dumps(request))
             # Breaks unless three requests are under way at once.
             together.wait(timeout=30)
-            return answer(body, path_side)
+            return answer(request, path_side)
 
         monkeypatch.setattr(server, "embeddings", wait)
         assert seconds_for(server.described().base_url, inputs, clients=3) > 0

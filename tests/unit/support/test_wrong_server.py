@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.checks import elasticsearch, errors, health, numbers, sides
+from tests.contract.checks import elasticsearch, errors, fields, forms, health, numbers, sides
 from tests.contract.checks.all import CHECKS
 from tests.contract.checks.check import Check
 from tests.support import sockets
@@ -18,6 +18,7 @@ MODELS = load_models().models
 BY_NAME = {check.name: check for check in CHECKS}
 REFUSALS = {f"refuses_{name}" for name in errors.BAD_REQUESTS}
 NORMS = {f"refuses_{name}" for name in errors.BAD_REQUESTS if name.startswith("embd_normalize")}
+FIELDS = {f"refuses_field_{name}" for name in fields.REFUSED}
 REFERENCES = {f"reference_{length}_tokens" for length in numbers.LENGTHS}
 
 ADDS_PREFIX = {f"side_{name}" for name in sides.WAYS}
@@ -27,6 +28,11 @@ ELASTIC_SHORT = {
     for way in ("semantic-text", "dense-vector")
 }
 SIDE_CLIENTS = {"side_from_openai_client", "langchain_client"}
+
+#: The fields of other APIs that are refused; those of a contradiction are caught apart.
+OTHER_FIELDS = {
+    f"refuses_field_{name}" for name in fields.REFUSED if not name.startswith(("two_", "not_"))
+} - {"refuses_field_truncate_start"}
 
 #: Which checks catch which fault. A fault may be caught by others too; these must catch it.
 CAUGHT_BY: dict[str, set[str]] = {
@@ -91,12 +97,40 @@ CAUGHT_BY: dict[str, set[str]] = {
     "path prefixes ignored": {"side_query_path", "side_document_path"}
     | SIDE_CLIENTS
     | ELASTIC_SHORT,
-    "wrong sides accepted": {f"side_refuses_{name}" for name in sides.REFUSED},
+    "wrong sides accepted": {f"side_refuses_{name}" for name in (*sides.REFUSED, "token_array")},
+    "a side yields to a prefix": {"side_wins_over_a_prefix"},
+    "tasks refused without a reason": {"other_tasks_are_told_why"},
+    "other APIs' fields ignored": OTHER_FIELDS
+    | {f"form_{name}" for name in forms.FORMS}
+    | {"base64_by_every_name", "dtype_and_base64", "sizes_by_every_name", "cuts_by_every_name"}
+    | {"side_prompt_name_query", "side_prompt_name_document", "side_task_type_query"},
+    "harmless fields refused": {"harmless_fields"},
+    "contradictions taken": {"refuses_field_two_forms", "refuses_field_two_dtypes"}
+    | {f"refuses_field_two_{name}" for name in ("sizes", "cuts", "norms")},
+    "text objects refused": {"text_objects"},
+    "objects refused without a name": {"other_objects_are_named"},
+    "any tokens taken": {"tokens_without_the_end"},
+    "bits in another order": {"sides_have_forms"}
+    | {f"form_{name}{more}" for name in ("binary", "ubinary") for more in ("", "_with_dimensions")},
+    "binary wraps around": {"form_binary", "form_binary_with_dimensions"},
+    "steps rounded down": {"form_int8", "form_uint8"},
+    "whole before it is short": {"form_int8_with_dimensions", "form_uint8_with_dimensions"},
+    "base64 is always of floats": {"dtype_and_base64"},
+    "always normalised": {"not_normalized"},
+    "TEI in OpenAI's form": {"tei_embeds", "tei_embeds_sides_and_sizes"},
+    "TEI's errors in OpenAI's form": {"tei_errors"},
+    "limits unsaid": {"tei_info"},
+    "errors without detail": {"errors_can_be_shown"},
+    "codes are numbers": {"errors_can_be_shown"},
+    "fields unnamed": {"errors_name_the_field"},
+    "one base": {"bases_have_what_clients_ask"},
+    "the path names the form": {"the_field_names_the_form"},
+    "slashes count": {"slashes_are_forgiven"},
     "concurrent answers swapped": {"concurrent_clients"},
     "another model's name": {"models", "fields"},
     "synthetic weights unnamed": {"models"},
     "answers under another model's name": {"fields", "model_named_in_request"},
-    "errors are 500": REFUSALS | {"openai_client_error", "refuses_more_than_context"},
+    "errors are 500": REFUSALS | FIELDS | {"openai_client_error", "refuses_more_than_context"},
     "errors are text": REFUSALS | {"openai_client_error", "refuses_more_than_context"},
     "bad requests accepted": REFUSALS | {"openai_client_error", "refuses_more_than_context"},
     "unknown fields refused": {"elasticsearch_request"},

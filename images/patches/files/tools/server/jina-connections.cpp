@@ -349,7 +349,7 @@ class watcher {
     }
 
     static void refuse(int sock, const std::string & why) {
-        say(sock, "503 Service Unavailable\r\nRetry-After: 1", jina_error(503, why, "overloaded_error"));
+        say(sock, "503 Service Unavailable\r\nRetry-After: 1", jina_error(why, "overloaded_error"));
     }
 
     // As much as fits the socket's buffer, which is all of it unless the client reads nothing.
@@ -390,7 +390,7 @@ class watcher {
         for (int sock : late) {
             connection & one = *all[sock];
             if (one.state == STAGE_HEADER || one.state == STAGE_BODY) {
-                say(sock, "408 Request Timeout", jina_error(408, "the request did not come in time", "invalid_request_error"));
+                say(sock, "408 Request Timeout", jina_error("the request did not come in time", "invalid_request_error"));
                 close_after_answer(one);
             } else {
                 forget(one);

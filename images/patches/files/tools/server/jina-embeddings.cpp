@@ -1,12 +1,13 @@
 #include "jina-embeddings.h"
 
+#include "jina-fields.h"
 #include "jina-lifecycle.h"
 #include "jina-requests.h"
 #include "jina-settings.h"
+#include "jina-vectors.h"
 
 #include "../../src/jina-nfc.h"
 
-#include "base64.hpp"
 #include "ggml-backend.h"
 #include "llama.h"
 #include "log.h"
@@ -15,7 +16,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -42,7 +42,8 @@ static const size_t MAX_NFC_CHANGE = 3;
 
 bool jina_is_clients_error(const std::exception & error) {
     // The sources wrap the JSON library's errors in different classes; the message stays its own.
-    return std::strncmp(error.what(), "[json.exception.", 16) == 0 || dynamic_cast<const std::out_of_range *>(&error);
+    return std::strncmp(error.what(), "[json.exception.", 16) == 0 || dynamic_cast<const std::out_of_range *>(&error) ||
+           dynamic_cast<const std::invalid_argument *>(&error);
 }
 
 void jina_check_nesting(const std::string & body) {
@@ -70,43 +71,11 @@ void jina_check_nesting(const std::string & body) {
 
 namespace {
 
-enum side { SIDE_NONE, SIDE_QUERY, SIDE_DOCUMENT };
-
 const char * const SIDE_NAMES[]     = { "none", "query", "document" };
 const char * const SIDE_VARIABLES[] = { "", "JINA_QUERY_PREFIX", "JINA_DOCUMENT_PREFIX" };
 
-// A request that is refused; `more` is added to the error beside its message.
-struct bad_request : std::runtime_error {
-    int          code = 400;
-    std::string  type;
-    ordered_json more;
-
-    explicit bad_request(const std::string & message,
-                         std::string         type = "invalid_request_error",
-                         ordered_json        more = ordered_json::object()) :
-        std::runtime_error(message), type(std::move(type)), more(std::move(more)) {}
-};
-
-// A client's value as it is quoted in a message: the beginning of it.
-std::string shown(const std::string & value) {
-    const size_t most = 100;
-    return value.size() <= most ? value : value.substr(0, most) + "...";
-}
-
-std::string shown(const ordered_json & value) {
-    if (value.is_structured()) {
-        return value.is_array() ? "a list" : "an object";
-    }
-    return shown(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
-}
-
-std::string join(const std::vector<int> & numbers) {
-    std::string text;
-    for (int number : numbers) {
-        text += (text.empty() ? "" : ", ") + std::to_string(number);
-    }
-    return text;
-}
+// Whose API a request is written for, which is whose the answer is.
+enum class form { openai, llama_cpp, tei };
 
 bool starts_with(const std::string & text, const std::string & prefix) {
     return text.compare(0, prefix.size(), prefix) == 0;
@@ -145,30 +114,8 @@ ordered_json parse(const std::string & text) {
         return ordered_json::parse(text);
     } catch (const ordered_json::exception & error) {
         const std::string message = error.what(); // "[json.exception.parse_error.101] parse error at line ..."
-        throw bad_request("the request is not valid JSON: " + message.substr(message.find("] ") + 2, 500));
+        throw jina_bad_request("the request is not valid JSON: " + message.substr(message.find("] ") + 2, 500));
     }
-}
-
-// What is asked for beside the input.
-struct options {
-    side which      = SIDE_NONE;
-    int  dimensions = 0; // 0: all
-    bool truncate   = false;
-    bool base64     = false;
-};
-
-// A field that is absent or null is not there; OpenAI's clients may send null.
-const ordered_json * field(const ordered_json & body, const char * name) {
-    const auto found = body.find(name);
-    return found == body.end() || found->is_null() ? nullptr : &*found;
-}
-
-std::string text_field(const ordered_json & body, const char * name) {
-    const ordered_json * value = field(body, name);
-    if (value && !value->is_string()) {
-        throw bad_request(std::string("`") + name + "` must be a string, not " + value->type_name());
-    }
-    return value ? value->get<std::string>() : "";
 }
 
 bool is_token_array(const ordered_json & value) {
@@ -176,17 +123,20 @@ bool is_token_array(const ordered_json & value) {
            std::all_of(value.begin(), value.end(), [](const ordered_json & each) { return each.is_number_integer(); });
 }
 
+bool is_single(const ordered_json & input) {
+    return input.is_string() || input.is_object() || is_token_array(input);
+}
+
 // The single inputs in a request's input, in place.
-std::vector<ordered_json *> split(ordered_json & input) {
-    if (input.is_string() || is_token_array(input)) {
+std::vector<ordered_json *> split(ordered_json & input, const std::string & field) {
+    if (is_single(input)) {
         return { &input };
     }
     if (!input.is_array()) {
-        throw bad_request(std::string("`input` must be a text, an array of token numbers, or a list of these, not ") +
-                          input.type_name());
+        throw jina_bad_request("`" + field + "` must be a text, an array of token numbers, or a list of these, not " + input.type_name(), field);
     }
     if (input.empty()) {
-        throw bad_request("`input` must not be an empty list");
+        throw jina_bad_request("`" + field + "` must not be an empty list", field);
     }
     std::vector<ordered_json *> inputs;
     for (auto & each : input) {
@@ -195,51 +145,18 @@ std::vector<ordered_json *> split(ordered_json & input) {
     return inputs;
 }
 
-// Refuses an input that is no text and no token array, or holds nothing.
-void check(const ordered_json & input, const std::string & name, int n_vocab) {
-    if (input == "" || input == ordered_json::array()) {
-        throw bad_request(name + " must not be empty");
-    }
-    if (input.is_string()) {
+// Jina's own API has texts as objects, beside images and what is to be fetched from an address.
+void take_text(ordered_json & input, const std::string & name) {
+    if (!input.is_object()) {
         return;
     }
-    if (!is_token_array(input)) {
-        throw bad_request(name + " must be a text or an array of token numbers");
-    }
-    for (const auto & token : input) {
-        if (token < 0 || token >= n_vocab) {
-            throw bad_request(name + " holds the token " + shown(token) + ", but tokens go from 0 to " +
-                              std::to_string(n_vocab - 1));
+    for (const auto & [key, value] : input.items()) {
+        if (key != "text" && !(key == "type" && value == "text")) {
+            throw jina_bad_request("`" + name + "` holds `" + jina_shown(key) + "`, but this server embeds texts only: {\"text\": \"...\"}", name);
         }
     }
-}
-
-// The first `size` numbers, scaled to length 1 again: how a Matryoshka embedding is shortened
-// (Kusupati et al., "Matryoshka Representation Learning", 2022).
-std::vector<float> shorten(std::vector<float> vector, size_t size) {
-    vector.resize(std::min(size, vector.size()));
-    double sum = 0.0;
-    for (float number : vector) {
-        sum += (double) number * number;
-    }
-    const double length = std::sqrt(sum);
-    if (length > 0.0) {
-        for (float & number : vector) {
-            number = (float) (number / length);
-        }
-    }
-    return vector;
-}
-
-std::vector<float> decode(const std::string & text) {
-    const std::string  bytes = base64::decode(text);
-    std::vector<float> vector(bytes.size() / sizeof(float));
-    std::memcpy(vector.data(), bytes.data(), vector.size() * sizeof(float));
-    return vector;
-}
-
-std::string encode(const std::vector<float> & vector) {
-    return base64::encode(reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float));
+    const ordered_json text = jina_text_field(input, "text");
+    input                   = text;
 }
 
 } // namespace
@@ -256,9 +173,11 @@ struct jina_embeddings::impl {
     size_t           longest       = 0; // tokens of one input
     size_t           longest_token = 0; // bytes
     bool             normalises    = false; // its tokenizer puts texts into NFC
-    int32_t          end           = LLAMA_TOKEN_NULL; // that its tokenizer puts behind each text, if it does
+    int              end_token     = -1; // that its tokenizer ends every text with; -1: none
 
     std::string              model_name;
+    std::string              model_kind; // architecture, size and quantisation
+    std::string              build;
     std::time_t              created = std::time(nullptr);
     std::vector<std::string> other_models; // of the catalogue
 
@@ -267,18 +186,18 @@ struct jina_embeddings::impl {
 
     void read_settings();
 
-    server_http_res_ptr answer(const server_http_req & req, const handler_t & upstream, bool openai, side given) const;
+    server_http_res_ptr answer(const server_http_req & req, const handler_t & upstream, form written, jina_side given) const;
     server_http_res_ptr models(const server_http_req & req, const handler_t & upstream) const;
+    server_http_res_ptr info() const;
     server_http_res_ptr convert(const server_http_req & req, const handler_t & upstream) const;
 
   private:
-    options              read_options(const ordered_json & body, side given) const;
-    side                 read_side(const ordered_json & body, side given) const;
+    jina_options         read_options(const ordered_json & body, form written, jina_side given) const;
     void                 check_model(const std::string & name) const;
-    void                 refuse_options(const ordered_json & body, side given) const;
-    void                 add_prefix(ordered_json & input, const std::string & name, side which) const;
+    void                 check(const ordered_json & input, const std::string & name) const;
+    void                 add_prefix(ordered_json & input, const std::string & name, jina_side which) const;
     std::vector<int32_t> tokenize(const server_http_req & req, const std::string & text) const;
-    bool fit(const server_http_req & req, ordered_json & input, const std::string & name, const options & wanted) const;
+    bool fit(const server_http_req & req, ordered_json & input, const std::string & name, const jina_options & wanted) const;
 };
 
 // Throws std::invalid_argument for a setting that cannot be.
@@ -292,105 +211,70 @@ void jina_embeddings::impl::read_settings() {
         default_dimensions = positive("JINA_DIMENSIONS", dimensions);
         if (std::find(matryoshka.begin(), matryoshka.end(), default_dimensions) == matryoshka.end()) {
             throw std::invalid_argument("JINA_DIMENSIONS: " + dimensions + " is not in JINA_MATRYOSHKA (" +
-                                        join(matryoshka) + ")");
+                                        jina_join(matryoshka) + ")");
         }
     }
-    for (side each : { SIDE_QUERY, SIDE_DOCUMENT }) {
+    for (jina_side each : { JINA_SIDE_QUERY, JINA_SIDE_DOCUMENT }) {
         prefixes[each] = jina_environment(SIDE_VARIABLES[each]);
     }
 }
 
-options jina_embeddings::impl::read_options(const ordered_json & body, side given) const {
-    options wanted;
-
-    if (field(body, "encoding_format")) {
-        const std::string format = text_field(body, "encoding_format");
-        if (format != "float" && format != "base64") {
-            throw bad_request("`encoding_format` must be float or base64, not '" + shown(format) + "'");
-        }
-        wanted.base64 = format == "base64";
+// What is asked for beside the input. Throws jina_bad_request for what this model or server lacks.
+jina_options jina_embeddings::impl::read_options(const ordered_json & body, form written, jina_side given) const {
+    if (written == form::llama_cpp) {
+        jina_refuse_fields(body);
     }
-
-    if (const ordered_json * truncate = field(body, "truncate")) {
-        if (!truncate->is_boolean()) {
-            throw bad_request(std::string("`truncate` must be true or false, not ") + truncate->type_name());
-        }
-        wanted.truncate = truncate->get<bool>();
+    jina_options wanted = jina_read_fields(body, given, allowed_dimensions);
+    if (wanted.side != JINA_SIDE_NONE && prefixes[wanted.side].empty()) {
+        throw jina_bad_request(std::string("this server knows no prefix for the side ") + SIDE_NAMES[wanted.side] +
+                               "; its operator sets it with " + SIDE_VARIABLES[wanted.side]);
     }
-
-    wanted.dimensions = default_dimensions;
-    if (const ordered_json * dimensions = field(body, "dimensions")) {
-        if (!dimensions->is_number_integer() ||
-            std::find(allowed_dimensions.begin(), allowed_dimensions.end(), *dimensions) == allowed_dimensions.end()) {
-            throw bad_request("`dimensions` must be one of " + join(allowed_dimensions) + ", not " + shown(*dimensions));
-        }
-        wanted.dimensions = dimensions->get<int>();
+    if (wanted.dimensions == 0 && written != form::llama_cpp) {
+        wanted.dimensions = default_dimensions;
     }
     if (wanted.dimensions == allowed_dimensions.back()) {
         wanted.dimensions = 0;
     }
-
-    wanted.which = read_side(body, given);
+    if (wanted.dimensions != 0 && wanted.normalize.value_or(2) != 2) {
+        throw jina_bad_request("vectors of " + std::to_string(wanted.dimensions) +
+                               " dimensions are scaled to length 1 again, so `normalized` can only be true and `embd_normalize` 2");
+    }
     return wanted;
 }
 
-// The side that the path (`given`) and the fields name; all that do must agree.
-side jina_embeddings::impl::read_side(const ordered_json & body, side given) const {
-    using values_t = std::vector<std::pair<std::string, side>>;
-    const std::pair<const char *, values_t> fields[] = {
-        { "input_type",
-          { { "query", SIDE_QUERY }, { "document", SIDE_DOCUMENT }, { "search", SIDE_QUERY }, { "ingest", SIDE_DOCUMENT } } },
-        { "task", { { "retrieval.query", SIDE_QUERY }, { "retrieval.passage", SIDE_DOCUMENT } } },
-    };
-    side which = given;
-    for (const auto & [name, values] : fields) {
-        if (!field(body, name)) {
-            continue;
-        }
-        const std::string value = text_field(body, name);
-        const auto found = std::find_if(values.begin(), values.end(), [&](const auto & each) { return each.first == value; });
-        if (found == values.end()) {
-            std::string known;
-            for (const auto & each : values) {
-                known += (known.empty() ? "" : ", ") + each.first;
-            }
-            throw bad_request(std::string("`") + name + "` must be one of " + known + ", not " + shown(value));
-        }
-        if (which != SIDE_NONE && which != found->second) {
-            throw bad_request(std::string("`") + name + "` says " + SIDE_NAMES[found->second] +
-                              ", but the path or another field says " + SIDE_NAMES[which]);
-        }
-        which = found->second;
+// Refuses an input that is no text and no token array, or holds nothing.
+void jina_embeddings::impl::check(const ordered_json & input, const std::string & name) const {
+    if (input == "" || input == ordered_json::array()) {
+        throw jina_bad_request("`" + name + "` must not be empty", name);
     }
-    if (which != SIDE_NONE && prefixes[which].empty()) {
-        throw bad_request(std::string("this server knows no prefix for the side ") + SIDE_NAMES[which] +
-                          "; its operator sets it with " + SIDE_VARIABLES[which]);
+    if (input.is_string()) {
+        return;
     }
-    return which;
-}
-
-// What only the OpenAI form of a request can hold must not be ignored in another one.
-void jina_embeddings::impl::refuse_options(const ordered_json & body, side given) const {
-    for (const char * name : { "dimensions", "input_type", "task", "truncate" }) {
-        if (field(body, name)) {
-            throw bad_request(std::string("`") + name + "` is known at /v1/embeddings only, together with `input`");
+    if (!is_token_array(input)) {
+        throw jina_bad_request("`" + name + "` must be a text or an array of token numbers", name);
+    }
+    for (const auto & token : input) {
+        if (token < 0 || token >= n_vocab) {
+            throw jina_bad_request("`" + name + "` holds the token " + jina_shown(token) + ", but tokens go from 0 to " +
+                                   std::to_string(n_vocab - 1), name);
         }
     }
-    if (given != SIDE_NONE) {
-        throw bad_request("`input` is missing");
+    // The vector is that of the last token. Another tokenizer's numbers, as some clients send them, are
+    // other words here, and nearly never end so.
+    if (end_token >= 0 && input.back() != end_token) {
+        throw jina_bad_request("`" + name + "` is an array of tokens that does not end with " + std::to_string(end_token) +
+                               ", as every text does for this model: send the text instead. LangChain does with "
+                               "check_embedding_ctx_length=False", name);
     }
 }
 
-void jina_embeddings::impl::add_prefix(ordered_json & input, const std::string & name, side which) const {
+// A side that is given wins: a text that begins with the other side's prefix has both.
+void jina_embeddings::impl::add_prefix(ordered_json & input, const std::string & name, jina_side which) const {
     const std::string & prefix = prefixes[which];
-    const side          other  = which == SIDE_QUERY ? SIDE_DOCUMENT : SIDE_QUERY;
     if (!input.is_string()) {
-        throw bad_request(name + " is an array of tokens, to which no prefix can be added; send a text, or no side");
+        throw jina_bad_request("`" + name + "` is an array of tokens, to which no prefix can be added; send a text, or no side", name);
     }
     const auto & text = input.get_ref<const std::string &>();
-    if (!prefixes[other].empty() && starts_with(text, prefixes[other])) {
-        throw bad_request(name + " starts with '" + prefixes[other] + "', but is to be embedded as a " + SIDE_NAMES[which]);
-    }
     if (!starts_with(text, prefix)) {
         input = prefix + text;
     }
@@ -412,7 +296,7 @@ std::vector<int32_t> jina_embeddings::impl::tokenize(const server_http_req & req
 bool jina_embeddings::impl::fit(const server_http_req & req,
                                 ordered_json &          input,
                                 const std::string &     name,
-                                const options &         wanted) const {
+                                const jina_options &         wanted) const {
     std::vector<int32_t> tokens;
     if (input.is_string()) {
         const auto & text = input.get_ref<const std::string &>();
@@ -423,10 +307,10 @@ bool jina_embeddings::impl::fit(const server_http_req & req,
             return false;
         }
         if (text.size() > longest * longest_token * change) {
-            throw bad_request(name + " has " + std::to_string(text.size()) + " bytes, which is more than " +
-                                  std::to_string(longest) + " tokens in any case" +
-                                  (wanted.truncate ? "; too much to be cut here" : ""),
-                              "exceed_context_size_error",
+            throw jina_bad_request("`" + name + "` has " + std::to_string(text.size()) + " bytes, which is more than " +
+                                       std::to_string(longest) + " tokens in any case" +
+                                       (wanted.truncate ? "; too much to be cut here" : ""),
+                                   name, "exceed_context_size_error",
                               { { "n_prompt_tokens", text.size() / longest_token }, { "n_ctx", longest } });
         }
         std::lock_guard<std::mutex> one_at_a_time(counting);
@@ -439,12 +323,12 @@ bool jina_embeddings::impl::fit(const server_http_req & req,
     }
     if (!wanted.truncate) {
         const std::string given = std::to_string(tokens.size());
-        throw bad_request(name + " has " + given + " tokens, but at most " + std::to_string(longest) +
-                              " are allowed; `truncate`: true cuts it",
-                          "exceed_context_size_error", { { "n_prompt_tokens", tokens.size() }, { "n_ctx", longest } });
+        throw jina_bad_request("`" + name + "` has " + given + " tokens, but at most " + std::to_string(longest) +
+                                   " are allowed; `truncate`: true cuts it",
+                               name, "exceed_context_size_error", { { "n_prompt_tokens", tokens.size() }, { "n_ctx", longest } });
     }
     // The last token stays where it is the one that the model ends each text with, and pools at.
-    const int kept = tokens.back() == end ? 1 : 0;
+    const int kept = tokens.back() == end_token ? 1 : 0;
     tokens.erase(tokens.begin() + (longest - kept), tokens.end() - kept);
     input = tokens;
     return true;
@@ -465,7 +349,7 @@ void jina_embeddings::impl::check_model(const std::string & name) const {
     const std::string bare = name.substr(name.rfind('/') + 1);
     for (const std::string & other : other_models) {
         if (starts_with(bare, other)) {
-            bad_request why("the model " + shown(name) + " is not served here, but " + model_name, "model_not_found");
+            jina_bad_request why("the model " + jina_shown(name) + " is not served here, but " + model_name, "model", "model_not_found");
             why.code = 404;
             throw why;
         }
@@ -474,107 +358,116 @@ void jina_embeddings::impl::check_model(const std::string & name) const {
 
 server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
                                                   const handler_t &       upstream,
-                                                  bool                    openai,
-                                                  side                    given) const {
+                                                  form                    written,
+                                                  jina_side               given) const {
     ordered_json body = parse(req.body);
     if (!body.is_object()) {
-        throw bad_request(std::string("the request must be a JSON object, not ") + body.type_name());
+        throw jina_bad_request(std::string("the request must be a JSON object, not ") + body.type_name());
     }
-    if (body.contains("input") && body.contains("content")) {
-        throw bad_request("the request holds both `input` and `content`");
-    }
-    const char * const key = body.contains("content") ? "content" : "input";
-    if (!body.contains(key)) {
-        throw bad_request("`input` is missing");
-    }
-    check_model(text_field(body, "model"));
-    const ordered_json * normalize = field(body, "embd_normalize");
-    // The values that llama-server's --embd-normalize documents, up to any p-norm in use. A number
-    // that is too large for int64_t is unsigned, and would become another one.
-    if (normalize && (!normalize->is_number_integer() || (normalize->is_number_unsigned() && *normalize > 100U) ||
-                      *normalize < -1 || *normalize > 100)) {
-        throw bad_request("`embd_normalize` must be a number from -1 to 100, not " + shown(*normalize));
-    }
-    // With `content` upstream answers in its own form, whatever the path.
-    openai = openai && std::strcmp(key, "input") == 0;
-    if (!openai) {
-        refuse_options(body, given);
-    }
-    options wanted = read_options(body, given);
-    if (!openai) {
-        wanted.dimensions = 0;
-    }
-    if (normalize && *normalize != 2 && wanted.dimensions != 0) {
-        throw bad_request("with `dimensions` vectors are scaled to length 1 again, so `embd_normalize` can only be 2");
-    }
-
-    // Null is as good as absent, but upstream does not know that.
-    bool changed = false;
-    for (const char * name : { "encoding_format", "embd_normalize", "model" }) {
-        if (body.contains(name) && !field(body, name)) {
-            body.erase(name);
-            changed = true;
+    std::string field = "input";
+    if (written == form::tei) {
+        field = "inputs";
+    } else if (body.contains("content")) {
+        // llama.cpp's own form of a request, which it answers in its own form, whatever the path
+        field = "content";
+        if (body.contains("input")) {
+            throw jina_bad_request("the request holds both `input` and `content`", field);
         }
+        if (given != JINA_SIDE_NONE) {
+            throw jina_bad_request("`input` is missing; `content` has no sides", "input");
+        }
+        written = form::llama_cpp;
     }
+    if (!body.contains(field)) {
+        throw jina_bad_request("`" + field + "` is missing", field);
+    }
+    ordered_json input = std::move(body.at(field));
+    body.erase(field);
+    check_model(jina_text_field(body, "model"));
+    const jina_options wanted = read_options(body, written, given);
 
-    const bool        single = body.at(key).is_string() || is_token_array(body.at(key));
-    const auto        inputs = split(body.at(key));
+    const bool        single = is_single(input);
+    const auto        inputs = split(input, field);
     std::vector<bool> cut;
     if (inputs.size() > jina_get_settings().max_inputs) {
-        throw bad_request("the request holds " + std::to_string(inputs.size()) + " inputs, but at most " +
-                          std::to_string(jina_get_settings().max_inputs) + " are allowed");
+        throw jina_bad_request("the request holds " + std::to_string(inputs.size()) + " inputs, but at most " +
+                               std::to_string(jina_get_settings().max_inputs) + " are allowed", field);
     }
     if (!jina_take_inputs(inputs.size())) {
         return jina_refusal(503, "too many inputs wait already; try again later", "overloaded_error");
     }
-    for (ordered_json * input : inputs) {
-        const std::string name = single ? "`input`" : "`input[" + std::to_string(cut.size()) + "]`";
-        check(*input, name, n_vocab);
-        if (wanted.which != SIDE_NONE) {
-            add_prefix(*input, name, wanted.which);
-            changed = true;
+    for (ordered_json * each : inputs) {
+        const std::string name = single ? field : field + "[" + std::to_string(cut.size()) + "]";
+        take_text(*each, name);
+        check(*each, name);
+        if (wanted.side != JINA_SIDE_NONE) {
+            add_prefix(*each, name, wanted.side);
         }
-        cut.push_back(fit(req, *input, name, wanted));
-        changed = changed || cut.back();
-    }
-
-    const bool rewrite = wanted.dimensions != 0 || wanted.truncate;
-    if (!changed && !rewrite) {
-        auto res = upstream(req);
-        note_usage(*res);
-        return res;
+        cut.push_back(fit(req, *each, name, wanted));
     }
 
     // To be rewritten, the vectors come as base64: far cheaper to read than decimal numbers.
-    if (rewrite) {
-        body["encoding_format"] = "base64";
+    const bool rewrite = wanted.dimensions != 0 || wanted.truncate || wanted.numbers != JINA_FLOAT || written == form::tei;
+    ordered_json asked = { { "encoding_format", rewrite || wanted.base64 ? "base64" : "float" } };
+    if (wanted.normalize) {
+        asked["embd_normalize"] = *wanted.normalize;
     }
+    asked[written == form::llama_cpp ? "content" : "input"] = std::move(input);
+
     server_http_req inner = req;
-    inner.body            = body.dump();
+    inner.body            = asked.dump();
     auto res              = upstream(inner);
     note_usage(*res);
     if (!rewrite || res->status != 200 || res->data.empty()) {
         return res;
     }
 
-    ordered_json answer = ordered_json::parse(res->data);
+    ordered_json answer  = ordered_json::parse(res->data);
+    ordered_json vectors = ordered_json::array();
     for (size_t i = 0; i < cut.size(); i++) {
         ordered_json &     item   = answer.at("data").at(i);
-        std::vector<float> vector = decode(item.at("embedding").get<std::string>());
+        std::vector<float> vector = jina_decode(item.at("embedding").get<std::string>());
         if (wanted.dimensions != 0) {
-            vector = shorten(std::move(vector), wanted.dimensions);
+            vector = jina_shorten(std::move(vector), wanted.dimensions);
         }
-        if (wanted.base64) {
-            item["embedding"] = encode(vector);
-        } else {
-            item["embedding"] = vector;
+        if (written == form::tei) {
+            vectors.push_back(jina_write(vector, wanted.numbers, wanted.base64));
+            continue;
+        }
+        item["embedding"] = jina_write(vector, wanted.numbers, wanted.base64);
+        if (!wanted.base64) {
             item.erase("encoding_format");
         }
         if (wanted.truncate) {
             item["truncated"] = (bool) cut[i];
         }
     }
-    res->data = answer.dump();
+    res->data = written == form::tei ? vectors.dump() : answer.dump();
+    return res;
+}
+
+// What text-embeddings-inference tells of itself, as far as it is true here.
+server_http_res_ptr jina_embeddings::impl::info() const {
+    const jina_settings & settings = jina_get_settings();
+    const ordered_json    told     = {
+        { "model_id",                model_name                                                  },
+        { "model_sha",               nullptr                                                     },
+        { "model_dtype",             model_kind                                                  },
+        { "served_model_name",       model_name                                                  },
+        { "model_type",              { { "embedding", { { "pooling", "last_token" } } } }        },
+        { "max_concurrent_requests", settings.max_waiting_inputs                                 },
+        { "max_input_length",        longest                                                     },
+        { "max_batch_tokens",        longest                                                     },
+        { "max_batch_requests",      nullptr                                                     },
+        { "max_client_batch_size",   settings.max_inputs                                         },
+        { "auto_truncate",           false                                                       },
+        { "tokenization_workers",    1                                                           },
+        { "version",                 build                                                       },
+        { "sha",                     nullptr                                                     },
+        { "docker_label",            nullptr                                                     },
+    };
+    auto res  = std::make_unique<server_http_res>();
+    res->data = told.dump();
     return res;
 }
 
@@ -605,7 +498,7 @@ server_http_res_ptr jina_embeddings::impl::models(const server_http_req & req, c
     } else if (wanted == model.value("id", "")) {
         res->data = model.dump();
     } else {
-        return jina_refusal(404, "the model " + shown(wanted) + " is not served here, but " + model_name, "model_not_found");
+        return jina_refusal(404, "the model " + jina_shown(wanted) + " is not served here, but " + model_name, "model_not_found");
     }
     return res;
 }
@@ -647,19 +540,35 @@ bool jina_embeddings::init(server_routes & routes) {
     };
     routes.get_metrics = jina_metrics(routes.get_metrics);
 
-    const auto in_front_of = [self = self](handler_t upstream, bool openai, side given) -> handler_t {
+    const auto in_front_of = [self = self](handler_t upstream, form written, jina_side given) -> handler_t {
         return [=](const server_http_req & req) -> server_http_res_ptr {
             try {
-                return self->answer(req, upstream, openai, given);
-            } catch (const bad_request & why) {
-                return jina_refusal(why.code, why.what(), why.type, why.more);
+                return self->answer(req, upstream, written, given);
+            } catch (const jina_bad_request & why) {
+                ordered_json more = why.more;
+                if (!why.param.empty()) {
+                    more["param"] = why.param;
+                }
+                return jina_refusal(why.code, why.what(), why.type, more);
             }
         };
     };
-    post_query                 = in_front_of(routes.post_embeddings_oai, true, SIDE_QUERY);
-    post_document              = in_front_of(routes.post_embeddings_oai, true, SIDE_DOCUMENT);
-    routes.post_embeddings     = in_front_of(routes.post_embeddings, false, SIDE_NONE);
-    routes.post_embeddings_oai = in_front_of(routes.post_embeddings_oai, true, SIDE_NONE);
+    const handler_t embed = routes.post_embeddings_oai;
+
+    posts = {
+        { "/query/v1/embeddings",    in_front_of(embed, form::openai, JINA_SIDE_QUERY)    },
+        { "/document/v1/embeddings", in_front_of(embed, form::openai, JINA_SIDE_DOCUMENT) },
+        { "/embed",                  in_front_of(embed, form::tei,    JINA_SIDE_NONE)     },
+        { "/query/embed",            in_front_of(embed, form::tei,    JINA_SIDE_QUERY)    },
+        { "/document/embed",         in_front_of(embed, form::tei,    JINA_SIDE_DOCUMENT) },
+    };
+    gets = {
+        { "/models/(.+)",    routes.get_models                                              },
+        { "/v1/models/(.+)", routes.get_models                                              },
+        { "/info",           [self = self](const server_http_req &) { return self->info(); } },
+    };
+    routes.post_embeddings     = in_front_of(embed, form::openai, JINA_SIDE_NONE);
+    routes.post_embeddings_oai = routes.post_embeddings;
     return true;
 }
 
@@ -673,13 +582,25 @@ void jina_embeddings::model_loaded(const server_context & server) {
     char tokenizer_pre[64] = "";
     llama_model_meta_val_str(model, "tokenizer.ggml.pre", tokenizer_pre, sizeof(tokenizer_pre));
     self->normalises = jina_normalises(tokenizer_pre);
-    self->end        = llama_vocab_get_add_eos(vocab) ? llama_vocab_eos(vocab) : LLAMA_TOKEN_NULL;
 
     std::vector<char> piece(64 * 1024);
     for (int token = 0; token < self->n_vocab; token++) {
         const int size      = llama_token_to_piece(vocab, token, piece.data(), (int) piece.size(), 0, true);
         self->longest_token = std::max<size_t>(self->longest_token, std::abs(size));
     }
+
+    // As the server's own routes tokenize, but for the room: two tokens more than a text of one byte.
+    std::vector<llama_token> bare(8), whole(8);
+    bare.resize(std::max(0, llama_tokenize(vocab, "a", 1, bare.data(), (int) bare.size(), false, true)));
+    whole.resize(std::max(0, llama_tokenize(vocab, "a", 1, whole.data(), (int) whole.size(), true, true)));
+    if (!whole.empty() && (bare.empty() || whole.back() != bare.back())) {
+        self->end_token = whole.back();
+    }
+
+    char kind[128] = "";
+    llama_model_desc(model, kind, sizeof(kind));
+    self->model_kind = kind;
+    self->build      = server.get_meta().build_info;
 
     char architecture[64] = "";
     llama_model_meta_val_str(model, "general.architecture", architecture, sizeof(architecture));
@@ -710,7 +631,7 @@ void jina_embeddings::model_loaded(const server_context & server) {
 
     const auto number = [](size_t value) { return std::to_string(value); };
     jina_log_setting("model", self->model_name + " (" + architecture + ")");
-    jina_log_setting("dimensions", join(self->allowed_dimensions));
+    jina_log_setting("dimensions", jina_join(self->allowed_dimensions));
     const auto token = [vocab](llama_token id) { return std::to_string(id) + " (" + llama_vocab_get_text(vocab, id) + ")"; };
     jina_log_setting("token before each text", llama_vocab_get_add_bos(vocab) ? token(llama_vocab_bos(vocab)) : "none");
     jina_log_setting("token behind each text", llama_vocab_get_add_eos(vocab) ? token(llama_vocab_eos(vocab)) : "none");

@@ -8,12 +8,14 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 struct server_context;
 struct server_routes;
 
 // True for an error that the client made: it sent JSON that cannot be parsed, another type than
-// the one that a handler reads, or a number (as of a token) out of range.
+// the one that a handler reads, a number (as of a token) out of range, or what upstream calls invalid.
 bool jina_is_clients_error(const std::exception & error);
 
 // Throws std::invalid_argument for JSON nested so deeply that walking it would overflow a stack.
@@ -31,7 +33,7 @@ template <typename Metrics, typename Slot>
 void jina_count_prompt(const Metrics &, const Slot &, int64_t) {}
 
 // Handlers in front of upstream's embeddings handlers: they refuse what cannot be embedded with
-// a 400 that says why, and know `dimensions`, `input_type`, `task` and `truncate`.
+// a 400 that says why, and know the fields of the APIs that clients come from (jina-fields.h).
 class jina_embeddings {
   public:
     // Reads the settings from the environment and goes in front of the routes' own handlers.
@@ -41,8 +43,9 @@ class jina_embeddings {
     // Takes over the model's limits; to be called once it is loaded, before any request.
     void model_loaded(const server_context & server);
 
-    server_http_context::handler_t post_query;    // post_embeddings_oai, each text a query
-    server_http_context::handler_t post_document; // post_embeddings_oai, each text a document
+    // The routes that llama-server does not have, with their handlers.
+    std::vector<std::pair<const char *, server_http_context::handler_t>> posts;
+    std::vector<std::pair<const char *, server_http_context::handler_t>> gets;
 
   private:
     struct impl;

@@ -42,11 +42,15 @@ const served KEYED[] = {
     { "GET",  "/models/*"               },
     { "GET",  "/v1/models"              },
     { "GET",  "/v1/models/*"            },
+    { "GET",  "/info"                   },
     { "POST", "/v1/embeddings"          },
     { "POST", "/embeddings"             },
     { "POST", "/embedding"              },
     { "POST", "/query/v1/embeddings"    },
     { "POST", "/document/v1/embeddings" },
+    { "POST", "/embed"                  },
+    { "POST", "/query/embed"            },
+    { "POST", "/document/embed"         },
     { "POST", "/tokenize"               },
     { "POST", "/detokenize"             },
 };
@@ -63,6 +67,7 @@ struct current {
     size_t               n_inputs = 0; // that room was taken for
 
     size_t               n_tokens = 0;
+    bool                 tei      = false; // its errors are in the form of text-embeddings-inference
     bool                 working  = false;
     bool                 keep     = true;
 };
@@ -113,7 +118,7 @@ using handled = httplib::Server::HandlerResponse;
 
 handled refuse(httplib::Response & res, int status, const std::string & message, const std::string & type) {
     res.status = status;
-    res.set_content(jina_error(status, message, type), "application/json; charset=utf-8");
+    res.set_content(jina_error(message, type), "application/json; charset=utf-8");
     return handled::Handled;
 }
 
@@ -188,9 +193,50 @@ struct question {
 
 enum class verdict { pass, foreign_page, preflight, no_key, no_path, other_method, loading, draining };
 
-// The path of a request behind the prefix of all paths; empty where it is another's.
-std::string behind_prefix(const policy & rules, const std::string & path) {
-    return path.compare(0, rules.prefix.size(), rules.prefix) == 0 ? path.substr(rules.prefix.size()) : "";
+// The path that clients mean: a proxy's form of a target has the host in it, and a base that ends with a
+// slash makes two of one, or leaves one at the end.
+std::string plain(const std::string & target) {
+    const size_t scheme = target.compare(0, 7, "http://") == 0 ? 7 : target.compare(0, 8, "https://") == 0 ? 8 : 0;
+    std::string  path;
+    for (size_t i = scheme == 0 ? 0 : std::min(target.find('/', scheme), target.size()); i < target.size(); i++) {
+        if (target[i] != '/' || path.empty() || path.back() != '/') {
+            path += target[i];
+        }
+    }
+    if (!path.empty() && path.back() == '/') {
+        path.pop_back();
+    }
+    return path;
+}
+
+// The path as it is listed above: a client may be given the address of a side as its base, with /v1 or
+// without, and asks for all that it needs under it. The base alone is where text-embeddings-inference embeds.
+std::string listed(const std::string & path) {
+    for (const std::string side : { "/query", "/document" }) {
+        if (path.compare(0, side.size(), side) == 0 && (path.size() == side.size() || path[side.size()] == '/')) {
+            const std::string rest = listed(path.substr(side.size()));
+            if (rest == "/embed" || rest == "/v1/embeddings") {
+                return side + rest;
+            }
+            if (rest == "/embeddings") {
+                return side + "/v1" + rest;
+            }
+            return find(KEYED, "GET", rest) && rest != "/metrics" ? rest : path;
+        }
+    }
+    return path.empty() ? "/embed" : path;
+}
+
+// What of a target is the path behind the prefix of all paths, as it is listed; a blank where it is
+// another's, which no path is.
+std::string path_of(const policy & rules, const std::string & target) {
+    const std::string path = plain(target);
+    return path.compare(0, rules.prefix.size(), rules.prefix) == 0 ? listed(path.substr(rules.prefix.size())) : " ";
+}
+
+bool is_tei(const std::string & path) {
+    const std::string end = "/embed";
+    return path == "/info" || (path.size() >= end.size() && path.compare(path.size() - end.size(), end.size(), end) == 0);
 }
 
 verdict judge(const policy & rules, const question & asked) {
@@ -222,11 +268,17 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
     res.set_header("X-Request-Id", now.id);
 
     const question asked = { req.method,
-                             behind_prefix(rules, req.path),
+                             path_of(rules, req.path),
                              req.has_header("Origin"),
                              req.get_header_value("Origin"),
                              req.get_header_value("Authorization"),
                              req.get_header_value("X-Api-Key") };
+
+    now.tei = is_tei(asked.path);
+    // The library finds the handler by the path. The request is its own and not constant; only this
+    // handler sees it so.
+    auto & own = const_cast<httplib::Request &>(req);
+    own.path   = rules.prefix + asked.path;
 
     if (const served * open = find(OPEN, "", asked.path)) {
         now.path = open->path;
@@ -293,10 +345,8 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
         return refuse(res, 413, "the request has " + std::to_string(n_bytes) + " bytes, but at most " + std::to_string(most) +
                       " are allowed; send fewer inputs in a request", "invalid_request_error");
     }
-    // What waits for an answer gives up when the time for draining is over. The request is the
-    // library's own and not constant; only this handler sees it so.
-    auto & alive = const_cast<httplib::Request &>(req).is_connection_closed;
-    alive        = [closed = alive] { return jina_drain_is_over() || closed(); };
+    // What waits for an answer gives up when the time for draining is over.
+    own.is_connection_closed = [closed = own.is_connection_closed] { return jina_drain_is_over() || closed(); };
     return handled::Unhandled;
 }
 
@@ -307,25 +357,26 @@ bool may_send_body(const policy & rules, const std::string & header) {
     const size_t      begin  = std::min(line.find(' '), line.size());
     const std::string target = begin < line.size() ? line.substr(begin + 1, line.find_first_of(" ?", begin + 1) - begin - 1) : "";
     const std::string origin = jina_header_field(header, "origin");
-    return judge(rules, { line.substr(0, begin), behind_prefix(rules, target), !origin.empty(), origin,
+    return judge(rules, { line.substr(0, begin), path_of(rules, target), !origin.empty(), origin,
                           jina_header_field(header, "authorization"), jina_header_field(header, "x-api-key") }) == verdict::pass;
 }
 
 // What the library itself refuses has no body.
-void explain(const httplib::Request &, httplib::Response & res) {
+void explain(const policy & rules, const httplib::Request & req, httplib::Response & res) {
     if (!res.body.empty()) {
         return;
     }
     if (now.id.empty()) { // refused before check()
         now.id    = make_id();
         now.start = clock_t_::now();
+        now.tei   = is_tei(path_of(rules, req.path));
         res.set_header("X-Request-Id", now.id);
     }
     if (jina_read_timed_out()) {
         res.status = 408;
     }
     const std::string why = res.status == 408 ? "the request's body did not come in time" : httplib::status_message(res.status);
-    res.set_content(jina_error(res.status, why, res.status < 500 ? "invalid_request_error" : "server_error"),
+    res.set_content(jina_error(why, res.status < 500 ? "invalid_request_error" : "server_error"),
                     "application/json; charset=utf-8");
 }
 
@@ -341,7 +392,7 @@ void log_line(const ordered_json & json, const std::string & text) {
 void finish(const httplib::Request & req, const httplib::Response & res) {
     const double seconds = std::chrono::duration<double>(clock_t_::now() - now.start).count();
     const bool   probe   = now.path == "/health" || now.path == "/v1/health" || now.path == "/ready" || now.path == "/metrics";
-    const bool   embeds  = now.path.find("embedding") != std::string::npos;
+    const bool   embeds  = now.path.find("/embed") != std::string::npos;
     {
         std::lock_guard<std::mutex> lock(all().mutex);
         all().requests[{ now.path.empty() ? "other" : now.path, res.status }]++;
@@ -508,11 +559,26 @@ void jina_configure_http(httplib::Server & server, const common_params & params,
         }
         return result;
     });
-    server.set_error_handler(explain);
+    server.set_error_handler([rules](const httplib::Request & req, httplib::Response & res) { explain(*rules, req, res); });
     server.set_logger(finish);
     server.set_payload_max_length(jina_get_settings().max_body_bytes);
     jina_watch_connections(server, { [rules](const std::string & header) { return may_send_body(*rules, header); },
                                      [] { now = current(); }, leave });
+}
+
+// An error of the server's own handlers, in the form that all have here.
+static void dress(server_http_res & res) {
+    const ordered_json said = ordered_json::parse(res.data, nullptr, false);
+    if (!said.is_object() || !said.contains("error") || !said.at("error").is_object() || said.contains("detail")) {
+        return;
+    }
+    ordered_json      error   = said.at("error");
+    const std::string message = error.value("message", "");
+    const std::string type    = error.value("type", "server_error");
+    error.erase("message");
+    error.erase("type");
+    error.erase("code");
+    res.data = jina_error(message, type, error);
 }
 
 server_http_res_ptr jina_call(const server_http_context::handler_t & handler, const server_http_req & request) {
@@ -520,33 +586,66 @@ server_http_res_ptr jina_call(const server_http_context::handler_t & handler, co
         now.working = true;
         jina_work_begins();
     }
-    jina_check_nesting(request.body);
-    server_http_res_ptr res = handler(request);
-    if (res && !res->is_stream() && res->data.empty()) {
-        // It has given up: the time for draining is over, or the client has gone (499 is nginx's word for that).
-        return jina_drain_is_over() ?
-                   jina_refusal(503, "the server ended before this was done; send it again", "unavailable_error") :
-                   jina_refusal(499, "the client has gone", "client_closed_request");
+    try {
+        jina_check_nesting(request.body);
+        server_http_res_ptr res = handler(request);
+        if (res && !res->is_stream() && res->data.empty()) {
+            // It has given up: the time for draining is over, or the client has gone (499 is nginx's word for that).
+            return jina_drain_is_over() ?
+                       jina_refusal(503, "the server ended before this was done; send it again", "unavailable_error") :
+                       jina_refusal(499, "the client has gone", "client_closed_request");
+        }
+        if (res && res->status >= 400) {
+            dress(*res);
+        }
+        return res;
+    } catch (const std::exception & error) {
+        const bool clients = jina_is_clients_error(error);
+        return jina_refusal(clients ? 400 : 500, error.what(), clients ? "invalid_request_error" : "server_error");
     }
-    return res;
 }
 
-std::string jina_error(int status, const std::string & message, const std::string & type, const ordered_json & more) {
-    ordered_json error = {
-        { "code",    status  },
-        { "message", message },
-        { "type",    type    },
-    };
-    error.update(more);
-    return ordered_json{ { "error", error } }.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+// What OpenAI's clients switch on, by the kind of an error.
+static std::string code_of(const std::string & type) {
+    return type == "exceed_context_size_error" ? "context_length_exceeded" :
+           type == "authentication_error"      ? "invalid_api_key" :
+                                                 type;
+}
+
+static std::string tei_type_of(const std::string & type) {
+    return type == "overloaded_error"  ? "Overloaded" :
+           type == "unavailable_error" ? "Unhealthy" :
+           type == "server_error"      ? "Backend" :
+                                         "Validation";
+}
+
+std::string jina_error(const std::string & message, const std::string & type, const ordered_json & more) {
+    ordered_json answer;
+    if (now.tei) {
+        answer = { { "error", message }, { "error_type", tei_type_of(type) } };
+    } else {
+        ordered_json error = {
+            { "message", message       },
+            { "type",    type          },
+            { "param",   nullptr       },
+            { "code",    code_of(type) },
+        };
+        error.update(more);
+        // Clients of Jina's and Voyage's APIs read `detail`.
+        answer = { { "error", error }, { "detail", message } };
+    }
+    return answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 server_http_res_ptr jina_refusal(int status, const std::string & message, const std::string & type, const ordered_json & more) {
     auto res    = std::make_unique<server_http_res>();
     res->status = status;
-    res->data   = jina_error(status, message, type, more);
+    res->data   = jina_error(message, type, more);
     if (status == 503) {
         res->headers["Retry-After"] = "1";
+    }
+    if (now.tei && (status == 400 || type == "overloaded_error")) {
+        res->status = status == 400 ? 422 : 429; // as text-embeddings-inference has it
     }
     return res;
 }

@@ -20,13 +20,13 @@ void jina_configure_http(httplib::Server & server, const common_params & params,
 // The prefix of all paths (--api-prefix), as it was configured.
 const std::string & jina_api_prefix();
 
-// Calls a handler: the server does not end before it is done. Throws what the handler throws, and
-// std::invalid_argument for a body that is nested too deeply.
+// Calls a handler: the server does not end before it is done. What it throws, or says in llama.cpp's form
+// of an error, is answered in ours; a body that is nested too deeply is refused.
 server_http_res_ptr jina_call(const server_http_context::handler_t & handler, const server_http_req & request);
 
-// An error in OpenAI's form; `more` is added beside its message. A message may quote bytes that are no
-// UTF-8.
-std::string jina_error(int status, const std::string & message, const std::string & type,
+// An error in OpenAI's form, with `detail` beside it, or in that of text-embeddings-inference on its
+// routes; `more` is added beside the message, which may quote bytes that are no UTF-8.
+std::string jina_error(const std::string & message, const std::string & type,
                        const nlohmann::ordered_json & more = nlohmann::ordered_json::object());
 
 // An answer with such an error.

@@ -1,0 +1,64 @@
+// What a request asks for beside its texts, whichever API its client was written for.
+//
+// One table (in jina-fields.cpp) holds every name that OpenAI, Jina, Voyage, Cohere, NVIDIA, Gemini,
+// vLLM, LlamaIndex and text-embeddings-inference have for what changes a vector. Each is honoured,
+// or refused with a sentence.
+
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+enum jina_side { JINA_SIDE_NONE, JINA_SIDE_QUERY, JINA_SIDE_DOCUMENT };
+
+// What the numbers of a vector are; the last two hold the signs of eight in one.
+enum jina_numbers { JINA_FLOAT, JINA_INT8, JINA_UINT8, JINA_BINARY, JINA_UBINARY };
+
+struct jina_options {
+    jina_side    side       = JINA_SIDE_NONE;
+    int          dimensions = 0; // 0: not said
+    jina_numbers numbers    = JINA_FLOAT;
+    bool         base64     = false;
+    bool         truncate   = false;
+    std::optional<int> normalize; // llama.cpp's embd_normalize: 2 scales a vector to length 1, -1 leaves it as it is
+};
+
+// A request that is refused. `param` is the field that is wrong, where it is one; `more` is added to
+// the error beside its message.
+struct jina_bad_request : std::runtime_error {
+    int                    code = 400;
+    std::string            type;
+    std::string            param;
+    nlohmann::ordered_json more;
+
+    explicit jina_bad_request(const std::string &    message,
+                              std::string            param = "",
+                              std::string            type  = "invalid_request_error",
+                              nlohmann::ordered_json more  = nlohmann::ordered_json::object()) :
+        std::runtime_error(message), type(std::move(type)), param(std::move(param)), more(std::move(more)) {}
+};
+
+// A client's value as it is quoted in a message: the beginning of it.
+std::string jina_shown(const std::string & value);
+std::string jina_shown(const nlohmann::ordered_json & value);
+
+// The numbers with commas between them.
+std::string jina_join(const std::vector<int> & numbers);
+
+// A field that is absent or null is not there; OpenAI's clients may send null.
+const nlohmann::ordered_json * jina_field(const nlohmann::ordered_json & body, const char * name);
+
+// A field that holds a text, empty where it is not there. Throws jina_bad_request for another type.
+std::string jina_text_field(const nlohmann::ordered_json & body, const char * name);
+
+// Reads all fields but the input. `given` is the side that the path names, `sizes` what `dimensions`
+// may be. Throws jina_bad_request for what cannot be honoured, and for fields that contradict.
+jina_options jina_read_fields(const nlohmann::ordered_json & body, jina_side given, const std::vector<int> & sizes);
+
+// Throws jina_bad_request where a request in llama.cpp's own form, which has `content` for `input`,
+// holds a field that only the others know.
+void jina_refuse_fields(const nlohmann::ordered_json & body);
