@@ -14,9 +14,9 @@ from tests.support.vectors import cosine
 
 #: The least cosine to the reference. It computes in float32 throughout; the server rounds
 #: activations to 11 bits with F16 weights, and to steps of 1/127 of a block's largest value
-#: with Q8_0. A wrong rope base, mask, pooling or norm costs far more than either. The bar of Q8_0 is
-#: one for our synthetic weights: steep random networks lose 1e-2 with it, with upstream's kernels as
-#: with ours. Our kernels themselves are judged in tests/kernels.
+#: with Q8_0. A wrong rope base, mask, pooling or norm costs far more than either. The bar of Q8_0
+#: is one for our synthetic weights: steep random networks lose 1e-2 with it, with upstream's
+#: kernels as with ours. Our kernels themselves are judged in tests/kernels.
 BARS = {"F16": 0.9999, "Q8_0": 0.999}
 
 LENGTHS = (1, 2, 16, 127, 512, 1000, 2000)
