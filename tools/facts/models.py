@@ -95,6 +95,13 @@ class Models:
     models: Mapping[str, Model]
 
     @property
+    def served(self) -> str:
+        """All models as the server's JINA_MODELS names them: NAME=ARCHITECTURE, with blanks."""
+        return " ".join(
+            f"{model.served_as}={model.shape.architecture}" for model in self.models.values()
+        )
+
+    @property
     def shared_matryoshka(self) -> tuple[int, ...]:
         """The sizes that every model has, ascending."""
         sizes = [set(model.matryoshka) for model in self.models.values()]

@@ -171,9 +171,7 @@ def _model_arguments(models: Models) -> dict[str, str]:
         "QUERY_PREFIX": models.query_prefix,
         "DOCUMENT_PREFIX": models.document_prefix,
         "MATRYOSHKA": comma_list(models.shared_matryoshka),
-        "MODELS": " ".join(
-            f"{model.served_as}={model.shape.architecture}" for model in models.models.values()
-        ),
+        "MODELS": models.served,
     }
 
 

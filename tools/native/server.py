@@ -20,7 +20,7 @@ from tools.common.errors import ToolError
 from tools.common.files import temporary_folder
 from tools.common.processes import describe_end, tail
 from tools.common.waiting import wait_for
-from tools.facts.models import Model
+from tools.facts.models import Model, load_models
 from tools.facts.paths import COMPOSE_FILE
 from tools.images.recipe import CONTEXT
 from tools.serving.compose_file import Service, read_service
@@ -80,6 +80,8 @@ def profile_service(
     service = read_service(model.name, (COMPOSE_FILE, *overrides), shell)
     environment = {
         **image_environment(),
+        # An argument of the image's build.
+        "JINA_MODELS": load_models().served,
         **service.environment,
         "LLAMA_ARG_HOST": "127.0.0.1",
         "LLAMA_ARG_PORT": "0",
