@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from tests.support.kernels import (
     INSTRUCTIONS,
+    ROUNDING,
     SANITIZE,
     Floats,
     Kernel,
     attention_case,
     compile_kernel,
-    mutated,
+    compile_mutant,
     need_instructions,
 )
 
-#: Half a unit in the last place of 1.0 in 32 bits: the relative error of one rounding.
-ROUNDING = 2.0**-24
 #: Where tiles of 64 queries and keys, and vectors of 4, 8 and 16, begin and end.
 QUERIES = (1, 2, 3, 5, 8, 15, 16, 17, 33, 63, 64, 65, 70)
 KEYS = (1, 3, 63, 64, 65, 130, 512, 1100)
@@ -224,7 +223,6 @@ def test_a_wrong_kernel_is_caught(
     what: str, instead: str, source: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     need_instructions(pytestconfig, "avx2")
-    wrong = mutated(source, tmp_path, "jina-attention.cpp", what, instead)
-    kernel = compile_kernel("attention", "avx2", source, tmp_path, f"-I{wrong}")
+    kernel = compile_mutant("attention", source, tmp_path, what, instead)
     with pytest.raises(AssertionError):
         check_everything(kernel)

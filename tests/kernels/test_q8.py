@@ -15,11 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.kernels import (
+    ROUNDING,
     SANITIZE,
     Floats,
     Kernel,
     compile_kernel,
-    mutated,
+    compile_mutant,
     need_instructions,
     q8_case,
 )
@@ -29,8 +30,6 @@ INSTRUCTIONS = ("avx2", "avx-vnni", "avx512-vnni")
 BLOCK = 32
 #: A block in Q8_0 (ggml-common.h, block_q8_0).
 Q8_0 = np.dtype([("scale", np.float16), ("numbers", np.int8, BLOCK)])
-#: Half a unit in the last place of 1.0 in 32 bits: the relative error of one rounding.
-ROUNDING = 2.0**-24
 #: Numbers of inputs around each width of the kernel's tiles (2, 3 and 6 at a time).
 COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 33)
 #: Rows and blocks in a row: an odd number of groups of rows, one block, the models' own widths.
@@ -208,7 +207,6 @@ def test_a_wrong_kernel_is_caught(
     what: str, instead: str, source: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     need_instructions(pytestconfig, "avx2")
-    wrong = mutated(source, tmp_path, "jina-q8.cpp", what, instead)
-    kernel = compile_kernel("q8", "avx2", source, tmp_path, f"-I{wrong}")
+    kernel = compile_mutant("q8", source, tmp_path, what, instead)
     with pytest.raises(AssertionError):
         check_everything(kernel)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from tests.contract.checks.inputs import token_array
 from tests.support.client import Client
 from tests.support.containers import is_cuda
+from tests.support.cpu_variants import cpu_features
 from tests.support.requirements import need
 from tools.facts.models import Model, load_models
 from tools.serving.profile import booted
@@ -66,8 +66,7 @@ OTHER_CODE = 7e-4
 
 def is_exact_here() -> bool:
     """Whether all matrices are multiplied by code that takes each row for itself."""
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    return "avx2" in flags and "amx_int8" not in flags
+    return "avx2" in cpu_features() and "amx_int8" not in cpu_features()
 
 
 Cases = tuple[Client, list[list[int]], list[NDArray[np.float32]]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
+from functools import cache
+from pathlib import Path
 
 _AVX2 = {"sse4_2", "avx", "f16c", "fma", "avx2", "bmi2"}
 _AVX512 = _AVX2 | {"avx512f", "avx512cd", "avx512vl", "avx512dq", "avx512bw"}
@@ -50,6 +52,12 @@ _MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64", "arm64": "linux/
 def platform_of_machine(machine: str) -> str:
     """Return the platform of a machine that platform.machine() names; empty for an unknown one."""
     return _MACHINES.get(machine, "")
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """Return what this machine's CPU can do, as Linux names it, among the other words there."""
+    return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
 
 
 def runnable(platform: str, cpuinfo: str, emulated: Set[str] = frozenset()) -> list[str]:

@@ -6,13 +6,13 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.cpu_variants import cpu_features
 from tests.support.requirements import need
 from tools.facts.images import load_images
 from tools.native.source import lay_source
@@ -33,6 +33,8 @@ INSTRUCTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("avx512dq", "avx512_vnni"),
     ),
 }
+#: Half a unit in the last place of 1.0 in 32 bits: the relative error of one rounding.
+ROUNDING = 2.0**-24
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -g"
 
 Floats = NDArray[np.float32]
@@ -49,12 +51,6 @@ class Kernel:
         done = subprocess.run([self.program], input=case, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
         return np.frombuffer(done.stdout, dtype=np.float32)
-
-
-@cache
-def cpu_features() -> frozenset[str]:
-    """What this machine's CPU can do, as Linux names it."""
-    return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
 
 
 def compile_kernel(name: str, instructions: str, source: Path, folder: Path, more: str) -> Kernel:
@@ -120,10 +116,11 @@ def attention_case(
     return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 
 
-def mutated(source: Path, folder: Path, file: str, what: str, instead: str) -> Path:
-    """Write a kernel's file with one thing wrong, and return the folder to include it from."""
+def compile_mutant(name: str, source: Path, folder: Path, what: str, instead: str) -> Kernel:
+    """Compile a kernel for AVX2 with one thing wrong in its file."""
+    file = f"jina-{name}.cpp"
     text = (source / "ggml" / "src" / "ggml-cpu" / file).read_text(encoding="utf-8")
     assert text.count(what) == 1, f"{file} has {text.count(what)} of {what!r}"
     (folder / "wrong").mkdir()
     (folder / "wrong" / file).write_text(text.replace(what, instead), encoding="utf-8")
-    return folder / "wrong"
+    return compile_kernel(name, "avx2", source, folder, f"-I{folder / 'wrong'}")
