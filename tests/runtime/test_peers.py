@@ -7,6 +7,7 @@ installed, images as the image under test at the peer's settings.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,15 @@ from tests.support.reference import Reference
 from tests.support.requirements import need
 from tests.support.vectors import cosine
 from tests.support.words import Words
-from tools.bench.agreement import embed
-from tools.bench.measure import Subject
+from tools.bench.agreement import check, embed
+from tools.bench.measure import Subject, measure
 from tools.bench.peers.environments import is_installed
 from tools.bench.peers.images import booted_peer
 from tools.bench.peers.known import PEERS, PYTORCH_FP32, ImagePeer, PythonPeer
 from tools.bench.peers.make import make
-from tools.bench.peers.ours import Contender
+from tools.bench.peers.ours import OURS, Contender, our_image
 from tools.bench.peers.servers import MeasuredServer, awake, frozen
-from tools.bench.workloads import random_texts
+from tools.bench.workloads import Workload, random_texts
 from tools.common.errors import ToolError
 from tools.facts.images import load_images
 from tools.facts.models import Model, load_models
@@ -94,6 +95,18 @@ def test_a_request_without_an_answer_tells_what_became_of_the_container(image: s
         with pytest.raises(ToolError, match=f"(?s){wanted}"):
             ask_while_it_ends(Subject(contender_of(peer), booted))
         assert "its container ended with 137" in booted.last_words()
+
+
+def test_the_image_answers_what_the_benchmark_sends(patched: str) -> None:
+    """By arrays of tokens and as texts, alone and in batches; what is measured is not judged."""
+    plan = (Workload(16, 1, 1), Workload(16, 2, 4))
+    ours = our_image(patched, "Q8_0")
+    texts = replace(ours, server="texts", takes_tokens=False)
+    measured = measure(MODELS["nano"], [ours, texts], plan, 1, check)
+    assert measured.refusals == []
+    assert [(each.server, each.workload) for each in measured.cells] == [
+        (server, workload) for workload in plan for server in (OURS, "texts")
+    ]
 
 
 def ask_while_it_ends(subject: Subject) -> None:

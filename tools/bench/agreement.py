@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from tools.bench.measure import Subject
 from tools.bench.peers.ours import OURS
-from tools.bench.workloads import random_texts, random_tokens
+from tools.bench.workloads import end_token, random_texts, random_tokens
 from tools.common.console import say
 from tools.common.errors import ToolError
+from tools.facts.models import Model
 
 #: Rounding to bf16 or Q8_0 leaves 0.9999 and more (all peers on nano's true shape). A wrong mask or
 #: rotary base was seen to leave 0.998 and 0.997, another pooling, a missing feed-forward or a cut
@@ -33,7 +34,7 @@ _REQUEST_SECONDS = 300
 Vectors = NDArray[np.float64]
 
 
-def check(subjects: Sequence[Subject]) -> None:
+def check(model: Model, subjects: Sequence[Subject]) -> None:
     """Raise ToolError naming the first server whose vectors are not those of ours."""
     ours = [each for each in subjects if each.contender.server == OURS]
     for subject in subjects:
@@ -43,7 +44,7 @@ def check(subjects: Sequence[Subject]) -> None:
         quantisation = subject.contender.quantisation
         same = [each for each in ours if each.contender.quantisation == quantisation]
         reference = (same or ours)[0]
-        inputs = probes(tokens=subject.contender.takes_tokens)
+        inputs = probes(end_token(model) if subject.contender.takes_tokens else None)
         expected = embed(reference, inputs, sum(LENGTHS))
         cosines = similarity(embed(subject, inputs, sum(LENGTHS)), expected)
         if not cosines.min() >= ENOUGH:
@@ -57,12 +58,12 @@ def check(subjects: Sequence[Subject]) -> None:
         say(f"{agreed}, cosines of {cosines.min():.5f} and more")
 
 
-def probes(*, tokens: bool) -> list[list[int]] | list[str]:
-    """Return an input of each of LENGTHS."""
+def probes(end: int | None) -> list[list[int]] | list[str]:
+    """Return an input of each of LENGTHS: arrays that end with the token ``end``, or texts."""
     generator = np.random.default_rng(_SEED)
-    if tokens:
-        return [row for length in LENGTHS for row in random_tokens(generator, 1, length)]
-    return [text for length in LENGTHS for text in random_texts(generator, 1, length)]
+    if end is None:
+        return [text for length in LENGTHS for text in random_texts(generator, 1, length)]
+    return [row for length in LENGTHS for row in random_tokens(generator, 1, length, end)]
 
 
 def similarity(one: Vectors, other: Vectors) -> Vectors:

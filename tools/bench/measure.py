@@ -11,7 +11,7 @@ from tools.bench.machine import available_bytes, busy_share
 from tools.bench.peers.ours import OURS, Contender
 from tools.bench.peers.servers import MeasuredServer, awake, frozen
 from tools.bench.results import Cell, Refusal, StartAndMemory, make_cell
-from tools.bench.workloads import Workload, bodies
+from tools.bench.workloads import Workload, bodies, end_token
 from tools.common.console import loud, progress, say
 from tools.common.errors import ToolError
 from tools.facts.models import Model
@@ -44,7 +44,7 @@ class Measured:
 
 
 #: Raises ToolError where the servers of a model do not give the same vectors.
-AgreementCheck = Callable[[Sequence[Subject]], None]
+AgreementCheck = Callable[[Model, Sequence[Subject]], None]
 
 
 def run_rounds(
@@ -68,7 +68,7 @@ def run_rounds(
                     key = workload, subject.contender.label
                     if key not in refused:
                         try:
-                            samples[key].append(run_once(subject, workload, number))
+                            samples[key].append(run_once(model, subject, workload, number))
                         except ToolError as error:
                             if subject.contender.server == OURS:
                                 raise
@@ -87,15 +87,15 @@ def run_rounds(
     return cells, refusals
 
 
-def run_once(subject: Subject, workload: Workload, number: int) -> Sample:
+def run_once(model: Model, subject: Subject, workload: Workload, number: int) -> Sample:
     """Wake a server, send one round of a workload, and stop it again."""
     url = subject.booted.base_url
-    tokens = subject.contender.takes_tokens
+    end = end_token(model) if subject.contender.takes_tokens else None
     with awake(subject.booted):
         # What it had in caches and as sleeping threads is cold after its rest.
-        warm_up = bodies(_WARM_UP, (number, 1), tokens=tokens)[:1]
+        warm_up = bodies(_WARM_UP, (number, 1), end)[:1]
         send_all(url, warm_up, clients=1, vectors=1)
-        requests = bodies(workload, (number, 0), tokens=tokens)
+        requests = bodies(workload, (number, 0), end)
         return send_all(url, requests, clients=workload.clients, vectors=workload.batch)
 
 
@@ -118,7 +118,7 @@ def measure(
                 raise ToolError(f"{contender.label} on {model.name}: {error}") from None
             subjects.append(Subject(contender, server))
             require_memory(model, len(subjects))
-        check(subjects)
+        check(model, subjects)
         with frozen([subject.booted for subject in subjects]):
             busy = busy_share()
             cells, refusals = run_rounds(model, subjects, plan, rounds)

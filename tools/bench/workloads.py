@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 
 from tools.facts.corpus import load_corpus
+from tools.facts.models import Model
 
 CLIENTS = (1, 4, 16, 64)
 LENGTHS = (16, 128, 512, 2048)
@@ -83,30 +84,40 @@ def full_plan() -> tuple[Workload, ...]:
     return tuple(each for each in every if each.tokens_a_request * each.clients <= MOST_AT_ONCE)
 
 
-def bodies(workload: Workload, seed: Sequence[int], *, tokens: bool = True) -> list[bytes]:
+def bodies(workload: Workload, seed: Sequence[int], end: int | None) -> list[bytes]:
     """Return the request bodies of one round; no two inputs of any rounds are alike.
 
-    The inputs are token arrays, which have the exact length on every model, or for a server that
-    takes none, texts of that length on our synthetic weights. The vectors are asked for as
-    base64, as OpenAI's own client does.
+    The inputs are token arrays, which have the exact length on every model and the token ``end``
+    at their end. With None, for a server that takes no arrays, they are texts of that length on
+    our synthetic weights. The vectors are asked for as base64, as OpenAI's own client does.
     """
     count = workload.requests * workload.batch
     generator = np.random.default_rng([*seed, workload.tokens, workload.clients, workload.batch])
     inputs: list[list[int]] | list[str]
-    if tokens:
-        inputs = random_tokens(generator, count, workload.tokens)
-    else:
+    if end is None:
         inputs = random_texts(generator, count, workload.tokens)
+    else:
+        inputs = random_tokens(generator, count, workload.tokens, end)
     batches = (inputs[at : at + workload.batch] for at in range(0, count, workload.batch))
     return [json.dumps({"input": batch, "encoding_format": "base64"}).encode() for batch in batches]
 
 
-def random_tokens(generator: np.random.Generator, count: int, length: int) -> list[list[int]]:
-    """Return ``count`` arrays of ``length`` ordinary tokens."""
-    tokens: list[list[int]] = generator.integers(
-        _FIRST_TOKEN, _LAST_TOKEN, (count, length)
-    ).tolist()
-    return tokens
+def end_token(model: Model) -> int:
+    """Return the token that ends every text of ``model``'s synthetic weights in true shape.
+
+    It is their vocabulary's last (tools/weights/vocabulary.py).
+    """
+    return model.shape.vocabulary - 1
+
+
+def random_tokens(
+    generator: np.random.Generator, count: int, length: int, end: int
+) -> list[list[int]]:
+    """Return ``count`` arrays of ``length`` tokens: ordinary ones, and ``end`` as the last."""
+    tokens = generator.integers(_FIRST_TOKEN, _LAST_TOKEN, (count, length))
+    tokens[:, -1] = end
+    arrays: list[list[int]] = tokens.tolist()
+    return arrays
 
 
 def random_texts(generator: np.random.Generator, count: int, length: int) -> list[str]:

@@ -33,13 +33,18 @@ from tools.bench.workloads import (
     TOKENS_A_ROUND,
     Workload,
     bodies,
+    end_token,
     full_plan,
 )
 from tools.common.errors import ToolError
 from tools.facts.models import Model, load_models
 from tools.serving.profile import Running
-from tools.weights.recipe import Quantisation
+from tools.weights.recipe import Quantisation, Recipe
 from tools.weights.synthetic import ensure_synthetic
+from tools.weights.vocabulary import make_vocabulary
+
+#: A token that ends every array.
+END = 7
 
 # ------------------------------------------------------------------ statistics
 
@@ -121,12 +126,19 @@ def test_bodies_hold_inputs_of_the_exact_length_and_none_twice() -> None:
     inputs = [
         tuple(tokens)
         for number in (0, 1)
-        for body in bodies(workload, (number, 0))
+        for body in bodies(workload, (number, 0), END)
         for tokens in json.loads(body)["input"]
     ]
     assert len(inputs) == len(set(inputs)) == 2 * workload.requests * workload.batch
     assert {len(tokens) for tokens in inputs} == {16}
-    assert bodies(workload, (0, 0)) == bodies(workload, (0, 0))
+    assert {tokens[-1] for tokens in inputs} == {END}
+    assert bodies(workload, (0, 0), END) == bodies(workload, (0, 0), END)
+
+
+@pytest.mark.parametrize("model", load_models().models.values(), ids=lambda model: model.name)
+def test_arrays_end_with_the_token_that_ends_every_text(model: Model) -> None:
+    """The server refuses others."""
+    assert end_token(model) == make_vocabulary(Recipe(model, "full", "Q8_0", 0)).eos
 
 
 def test_texts_are_sent_instead_of_tokens_where_a_server_takes_none(
@@ -134,11 +146,7 @@ def test_texts_are_sent_instead_of_tokens_where_a_server_takes_none(
 ) -> None:
     """Each is as long as the array would be, in tokens, on our synthetic weights."""
     workload = Workload(16, 4, 32)
-    texts = [
-        text
-        for body in bodies(workload, (0, 0), tokens=False)
-        for text in json.loads(body)["input"]
-    ]
+    texts = [text for body in bodies(workload, (0, 0), None) for text in json.loads(body)["input"]]
     assert len(set(texts)) == len(texts) == workload.requests * workload.batch
     file = ensure_synthetic(tmp_path, load_models().models["nano"], "tiny", "Q8_0")
     words = Words(file)
@@ -187,7 +195,7 @@ def embedder(request: pytest.FixtureRequest) -> Iterator[tuple[str, type[Embedde
 def test_every_request_is_sent_once_and_timed(embedder: tuple[str, type[Embedder]]) -> None:
     url, handler = embedder
     workload = Workload(16, 4, 32)
-    requests = bodies(workload, (0, 0))
+    requests = bodies(workload, (0, 0), END)
     sample = send_all(url, requests, clients=4, vectors=32)
     sent = [tuple(tokens) for body in requests for tokens in json.loads(body)["input"]]
     assert sorted(map(tuple, handler.inputs)) == sorted(sent)
@@ -204,7 +212,7 @@ def test_every_request_is_sent_once_and_timed(embedder: tuple[str, type[Embedder
 def test_a_wrong_answer_ends_the_round(embedder: tuple[str, type[Embedder]], said: str) -> None:
     url, handler = embedder
     with pytest.raises(ToolError, match=said):
-        send_all(url, bodies(Workload(16, 1, 32), (0, 0)), clients=1, vectors=32)
+        send_all(url, bodies(Workload(16, 1, 32), (0, 0), END), clients=1, vectors=32)
     assert len(handler.inputs) == 32  # nothing was sent after the first
 
 
@@ -239,7 +247,7 @@ def test_rounds_alternate_and_each_sample_goes_to_its_own_server(
     """Each run is told by its duration: the server's number, the workload's, the round's."""
     runs: list[int] = []
 
-    def run_once(subject: Subject, workload: Workload, number: int) -> Sample:
+    def run_once(model: Model, subject: Subject, workload: Workload, number: int) -> Sample:
         runs.append(100 * place_of(subject) + 10 * (1 + PLAN.index(workload)) + number)
         return Sample(float(runs[-1]), (1.0,))
 
@@ -268,7 +276,7 @@ def test_what_a_peer_cannot_answer_is_said_and_asked_once(
 ) -> None:
     asked: list[Workload] = []
 
-    def run_once(subject: Subject, workload: Workload, number: int) -> Sample:
+    def run_once(model: Model, subject: Subject, workload: Workload, number: int) -> Sample:
         if subject.contender.server != OURS:
             asked.append(workload)
             if workload == PLAN[1]:
@@ -284,7 +292,7 @@ def test_what_a_peer_cannot_answer_is_said_and_asked_once(
 
 
 def test_what_ours_cannot_answer_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_once(subject: Subject, workload: Workload, number: int) -> Sample:
+    def run_once(model: Model, subject: Subject, workload: Workload, number: int) -> Sample:
         raise ToolError("too long")
 
     monkeypatch.setattr("tools.bench.measure.run_once", run_once)

@@ -53,6 +53,7 @@ from tools.facts.paths import ROOT
 from tools.native.server import image_environment
 
 MODELS = load_models().models
+NANO = MODELS["nano"]
 IMAGE_PEERS = [peer for peer in PEERS.values() if isinstance(peer, ImagePeer)]
 PYTHON_PEERS = [peer for peer in PEERS.values() if isinstance(peer, PythonPeer)]
 PACKAGES = {package for peer in PYTHON_PEERS for package in peer.environment.packages}
@@ -572,7 +573,7 @@ def test_peers_that_agree_pass_whatever_the_length_of_their_vectors(
 ) -> None:
     ours = Answering(OURS, "Q8_0", RIGHT)
     peers = [Answering("long", "F16", RIGHT * 7), Answering("near", "F16", wrong_in_one(0.044))]
-    agreement.check([ours.subject, *(each.subject for each in peers)])
+    agreement.check(NANO, [ours.subject, *(each.subject for each in peers)])
     assert "near F16 agrees with ours Q8_0, cosines of 0.99903" in capsys.readouterr().out
 
 
@@ -584,20 +585,20 @@ def test_peers_that_agree_pass_whatever_the_length_of_their_vectors(
 def test_a_peer_that_does_not_agree_is_named(vectors: Vectors, answers: None) -> None:
     subjects = [Answering(OURS, "Q8_0", RIGHT), Answering("a-peer", "F16", vectors)]
     with pytest.raises(ToolError, match="a-peer F16 is no peer"):
-        agreement.check([each.subject for each in subjects])
+        agreement.check(NANO, [each.subject for each in subjects])
 
 
 def test_a_peer_is_compared_with_ours_on_the_same_file(answers: None) -> None:
     q8, f16 = Answering(OURS, "Q8_0", -RIGHT), Answering(OURS, "F16", RIGHT)
     peer = Answering("a-peer", "F16", RIGHT)
-    agreement.check([q8.subject, f16.subject, peer.subject])
+    agreement.check(NANO, [q8.subject, f16.subject, peer.subject])
 
 
 def test_vectors_are_read_in_both_forms_and_lengths_are_checked(slow: tuple[Slow, int]) -> None:
     _, port = slow
     answering = Answering("a-peer", "F16", RIGHT)
     answering.base_url = f"http://127.0.0.1:{port}"
-    inputs = agreement.probes(tokens=True)
+    inputs = agreement.probes(7)
     assert isinstance(inputs[0], list)
     tokens = sum(agreement.LENGTHS)
     vectors = agreement.embed(answering.subject, inputs, tokens)
@@ -606,4 +607,4 @@ def test_vectors_are_read_in_both_forms_and_lengths_are_checked(slow: tuple[Slow
     with pytest.raises(ToolError, match=r"says that it read \d+ tokens of \d+"):
         agreement.embed(answering.subject, inputs[:2], tokens)
     with pytest.raises(ToolError, match="a-peer F16 answered 400"):
-        agreement.embed(answering.subject, agreement.probes(tokens=False), tokens)
+        agreement.embed(answering.subject, agreement.probes(None), tokens)
