@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from tests.support.boots import MODELS, each_model, tiny, variables
-from tests.support.containers import started, wait_for_health, with_model
+from tests.support.containers import logs, started, wait_for_health, with_model
 from tools.engine.docker import run_docker
+
+CUDA_SOCKET = Path(__file__).parent.parent / "support" / "cuda_socket.c"
 
 #: Options of docker run, and arguments of the server.
 PLACES = {
@@ -35,6 +40,21 @@ def test_healthy_wherever_it_listens(patched: str, model: str, place: str) -> No
         wait_for_health(container, "healthy")
         check = run_docker(["exec", container, "/app/healthcheck"], timeout=30)
         assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_a_socket_of_the_gpu_driver_is_not_the_servers(patched: str, tmp_path: Path) -> None:
+    """CUDA's driver listens in the server's process, which no machine without a GPU shows."""
+    library = tmp_path / "cuda_socket.so"
+    command = ["gcc", "-shared", "-fPIC", str(CUDA_SOCKET), "-o", str(library)]
+    subprocess.run(command, check=True, timeout=60)
+    options = [
+        *with_model(tiny(MODELS["nano"])),
+        *("--volume", f"{library}:/cuda_socket.so:ro"),
+        *variables({"LD_PRELOAD": "/cuda_socket.so"}),
+    ]
+    with started(patched, options=options) as container:
+        wait_for_health(container, "healthy")
+        assert "setting: address = http://0.0.0.0:8080\n" in logs(container)
 
 
 def test_unhealthy_where_nothing_listens(patched: str) -> None:

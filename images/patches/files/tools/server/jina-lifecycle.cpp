@@ -87,7 +87,8 @@ struct place {
     std::string path;
 };
 
-// The first socket that listens.
+// The first socket that listens where one could connect to the server. CUDA's driver listens, too, on
+// a unix socket without a file (its name begins with a zero), and opened that before.
 place find_place() {
     for (int fd = 0; fd < 1024; fd++) {
         int       listens = 0;
@@ -101,7 +102,8 @@ place find_place() {
         }
         sockaddr_un path = {};
         length           = sizeof(path);
-        if (getsockname(fd, reinterpret_cast<sockaddr *>(&path), &length) == 0 && path.sun_family == AF_UNIX) {
+        const bool known = getsockname(fd, reinterpret_cast<sockaddr *>(&path), &length) == 0;
+        if (known && path.sun_family == AF_UNIX && path.sun_path[0] != '\0') {
             return { "", 0, path.sun_path };
         }
     }
