@@ -191,20 +191,14 @@ def test_every_block_of_the_docs_runs_and_does_what_they_say(
     text = text.replace("768", str(server.model.dims)).replace("localhost:8080", "SERVER")
     text = text.replace(NANO.served_as, server.model.served_as)
     blocks = re.findall(r"```(sql|python)\n(.*?)```", text, re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["sql", "python", *["sql"] * 5]
-    schema, program, alike, filtered, plan, reranked, sizes = (block for _, block in blocks)
+    assert [kind for kind, _ in blocks] == ["sql", "python", *["sql"] * 7, "python"]
+    schema, program, alike, filtered, plan, reranked, by_bits, sizes, compact, bits_program = (
+        block for _, block in blocks
+    )
 
     with psycopg.connect(dsn, autocommit=True) as connection:
         paste(connection, schema)
-
-        address = "postgresql://postgres@localhost:5432/postgres"
-        assert address in program
-        program = program.replace("http://SERVER", server.base_url).replace(address, dsn)
-        program = program.replace("unused", server.api_key or "unused")
-        printed = StringIO()
-        with redirect_stdout(printed):
-            exec(compile(program, "docs/search/postgresql.md", "exec"), {})  # noqa: S102
-        assert len(printed.getvalue().splitlines()) == 3
+        assert len(lines_of(program, server, dsn)) == 3
 
         nearest = paste(connection, alike)
         assert len(nearest) == 3
@@ -218,18 +212,45 @@ def test_every_block_of_the_docs_runs_and_does_what_they_say(
             "Index Scan using documents_embedding" in line for (line,) in paste(connection, plan)
         )
 
-        best = paste(connection, reranked)
-        assert best[0] == ("slow-postgres", 0.0)
-        assert len(best) == 3
+        for best in (paste(connection, reranked), paste(connection, by_bits)):
+            assert best[0] == ("slow-postgres", 0.0)
+            assert len(best) == 3
 
         measured = dict(paste(connection, sizes))
+
+        paste(connection, compact)
+        assert len(lines_of(bits_program, server, dsn)) == 3
+        same_bits = f"compact.bits = binary_quantize(documents.embedding)::bit({server.model.dims})"
+        joined = "FROM compact JOIN documents USING (id)"
+        assert paste(connection, f"SELECT count(*), bool_and({same_bits}) {joined}") == [
+            (len(CORPUS.documents), True)
+        ]
+        apart = "abs(compact.embedding <=> documents.embedding::halfvec)"
+        ((worst,),) = paste(connection, f"SELECT max({apart}) {joined}")
+        assert worst < TOLERANCE
     said = dict(re.findall(r"\| `(sample_\w+)` +\| (\d+) ", text))
     assert set(measured) == set(said)
-    if server.model is NANO:
+    if server.model == NANO:
         # The levels of the graph are drawn by chance: one vector in 16 has further neighbours,
         # which may take a page of 8192 bytes more or less, 16 bytes a vector each.
         for name, size in said.items():
             assert measured[name] == pytest.approx(int(size), abs=3 * 8192 / 500)
+
+
+def lines_of(program: str, server: Server, dsn: str) -> list[str]:
+    """Run a program of the docs against this server and database, and return what it prints."""
+    address = "postgresql://postgres@localhost:5432/postgres"
+    assert address in program
+    program = program.replace("http://SERVER", server.base_url).replace(address, dsn)
+    program = program.replace("unused", server.api_key or "unused")
+    printed = StringIO()
+    names: dict[str, Any] = {}
+    with redirect_stdout(printed):
+        exec(compile(program, "docs/search/postgresql.md", "exec"), names)  # noqa: S102
+    # Where a program ends, its connections do.
+    for client in (names["documents"], names["queries"]):
+        client.close()
+    return printed.getvalue().splitlines()
 
 
 # ------------------------------------------------------------------ what a person is told
