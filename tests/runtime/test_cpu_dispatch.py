@@ -11,8 +11,12 @@ import platform
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tests.contract.checks.inputs import token_array
+from tests.contract.checks.numbers import BARS, reference
 from tests.support.amx import SAID as EMULATED_AMX
 from tests.support.amx import build_emulator
 from tests.support.containers import (
@@ -31,8 +35,10 @@ from tests.support.cpu_variants import (
     platform_of_machine,
     runnable,
 )
-from tests.support.judge import VERBOSE, WEIGHTS, alone, judge, tiny
+from tests.support.judge import VERBOSE, WEIGHTS, alone, judge, server, tiny
 from tests.support.requirements import need
+from tests.support.vectors import cosine
+from tools.common.console import say, table
 from tools.weights.recipe import Quantisation
 
 #: This machine's platform, those of its variants that it can run, and whether it can run the one
@@ -98,3 +104,46 @@ def test_the_variant_for_amx_agrees_with_the_reference_where_amx_is_emulated(
     # Upstream's kernel for it takes F16 too, but multiplies it without tiles.
     assert "AMX model buffer" in said
     assert (EMULATED_AMX in said) == (quantisation == "Q8_0")
+
+
+#: Inputs of these lengths tell how far variants are apart.
+APART_LENGTHS = (1, 3, 16, 64, 301, 1000, 2000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("model", "quantisation"), WEIGHTS)
+def test_how_far_variants_are_apart(model: str, quantisation: Quantisation, native: str) -> None:
+    """Prints the table of docs/measured/exact.md.
+
+    Two variants that are each within the bar of the reference may lie on either side of it: the
+    angle between them is at most twice the bar's, and 1 - cosine then at most four times.
+    """
+    weights = tiny(model, quantisation)
+    found: dict[str, NDArray[np.float32]] = {}
+    for variant in RUNNABLE:
+        with server(native, weights, *alone(variant)) as (_, client):
+            inputs = [token_array(client, length) for length in APART_LENGTHS]
+            found[variant] = np.array([client.embed([tokens])[0] for tokens in inputs])
+    expected = np.array([reference(weights).embed_tokens(tokens) for tokens in inputs])
+    rows = []
+    for variant, vectors in found.items():
+        to_reference = farthest(vectors, expected)
+        to_another = max(farthest(vectors, others) for others in found.values())
+        equal = [name for name, others in found.items() if np.array_equal(vectors, others)]
+        rows.append(
+            (
+                variant,
+                f"{to_reference:.1e}",
+                f"{to_another:.1e}",
+                " ".join(each for each in equal if each != variant),
+            )
+        )
+        assert to_another <= 4 * (1 - BARS[quantisation]), variant
+    say(f"\n{model} {quantisation}, the largest 1 - cosine of inputs of {APART_LENGTHS} tokens")
+    table(rows, ("variant", "to the reference", "to another variant", "the same bytes as"))
+
+
+def farthest(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    """The largest 1 - cosine of two lists of vectors, pair by pair."""
+    return float(1 - cosine(vectors, others).min())

@@ -10,16 +10,20 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tests.contract.checks.inputs import token_array
+from tests.contract.checks.numbers import BARS, reference
 from tests.support.client import Client
 from tests.support.containers import is_cuda
 from tests.support.cpu_variants import cpu_features
 from tests.support.requirements import need
+from tests.support.vectors import cosine
 from tools.facts.models import Model, load_models
 from tools.serving.profile import booted
 from tools.weights.hub import models_dir
@@ -57,6 +61,10 @@ LENGTHS = (
 LONG = (191, 192, 193, 448, 511, 512, 513, 575, 576, 577, 1023, 1025, 1100)
 #: Its last micro-batch, alone, holds 24 tokens: below 64, llama.cpp's attention is other code.
 TAIL = 4120
+#: The same near the end of each model's context; small's last micro-batch of 8216 is such a tail,
+#: and of 16408. The reference takes a minute for the longest.
+LONGER = {"nano": (4097, 8191), "small": (8192, 8216)}
+LONGEST = {"nano": (8192,), "small": (16408, 32767, 32768)}
 SHUFFLES = 2
 CLIENTS = 6
 #: 1 - cosine, where the bytes may differ: what upstream's two kernels for Q8_0 differ by, 3.5e-4,
@@ -69,7 +77,15 @@ def is_exact_here() -> bool:
     return "avx2" in cpu_features() and "amx_int8" not in cpu_features()
 
 
-Cases = tuple[Client, list[list[int]], list[NDArray[np.float32]]]
+@dataclass(frozen=True)
+class Cases:
+    """A server of a file, inputs, and the vector of each when the server has nothing else to do."""
+
+    client: Client
+    file: Path
+    quantisation: Quantisation
+    inputs: list[list[int]]
+    alone: list[NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module", params=load_models().models.values(), ids=lambda model: model.name)
@@ -82,7 +98,6 @@ def model(request: pytest.FixtureRequest) -> Model:
 def cases(
     model: Model, request: pytest.FixtureRequest, patched: str, pytestconfig: pytest.Config
 ) -> Iterator[Cases]:
-    """A server, inputs, and the vector of each when the server has nothing else to do."""
     need(pytestconfig, "cpu-image", available=not is_cuda(patched), why="a GPU adds up otherwise")
     quantisation: Quantisation = request.param
     file = ensure_synthetic(models_dir(), model, "tiny", quantisation)
@@ -91,7 +106,8 @@ def cases(
         Client(running.base_url) as client,
     ):
         inputs = [token_array(client, length) for length in (*LENGTHS, *LONG, TAIL)]
-        yield client, inputs, [client.embed([each])[0] for each in inputs]
+        alone = [client.embed([each])[0] for each in inputs]
+        yield Cases(client, file, quantisation, inputs, alone)
 
 
 def assert_same(found: Sequence[NDArray[np.float32]], alone: Sequence[NDArray[np.float32]]) -> None:
@@ -104,7 +120,7 @@ def assert_same(found: Sequence[NDArray[np.float32]], alone: Sequence[NDArray[np
 
 
 def test_a_vector_does_not_depend_on_the_batch(cases: Cases) -> None:
-    client, inputs, alone = cases
+    client, inputs, alone = cases.client, cases.inputs, cases.alone
     for seed in range(SHUFFLES):
         order = random.Random(seed).sample(range(len(inputs)), len(inputs))
         found = client.embed([inputs[i] for i in order])
@@ -112,7 +128,7 @@ def test_a_vector_does_not_depend_on_the_batch(cases: Cases) -> None:
 
 
 def test_a_vector_does_not_depend_on_other_clients(cases: Cases) -> None:
-    client, inputs, alone = cases
+    client, inputs, alone = cases.client, cases.inputs, cases.alone
 
     def embed(seed: int) -> None:
         order = random.Random(100 + seed).sample(range(len(inputs)), len(inputs) // 2)
@@ -125,5 +141,27 @@ def test_a_vector_does_not_depend_on_other_clients(cases: Cases) -> None:
 
 def test_a_vector_is_the_same_again(cases: Cases) -> None:
     """At another time, and from another slot."""
-    client, inputs, alone = cases
+    client, inputs, alone = cases.client, cases.inputs, cases.alone
     assert_same([client.embed([each])[0] for each in reversed(inputs)], alone[::-1])
+
+
+def test_long_inputs_are_right_and_the_same_in_company(cases: Cases, model: Model) -> None:
+    judge_long(cases, LONGER[model.name])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_longest_inputs_are_right_and_the_same_in_company(cases: Cases, model: Model) -> None:
+    judge_long(cases, LONGEST[model.name])
+
+
+def judge_long(cases: Cases, lengths: Sequence[int]) -> None:
+    """Hold inputs to the reference, and to their own bytes between shorter ones."""
+    for length in lengths:
+        tokens = token_array(cases.client, length)
+        alone = cases.client.embed([tokens])[0]
+        expected = reference(cases.file).embed_tokens(tokens)
+        assert cosine(alone, expected) >= BARS[cases.quantisation], length
+        company = [cases.inputs[i] for i in (5, -1, 20)]
+        found = cases.client.embed([*company[:2], tokens, company[2]])
+        assert_same([found[2]], [alone])

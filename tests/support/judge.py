@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.contract.checks.inputs import token_array
@@ -59,16 +60,28 @@ def judge(
     One after another, and together: then each must be hidden from the others.
     """
     weights = tiny(model, quantisation)
-    options = [*with_model(weights), *options]
-    with started(image, options=options, arguments=arguments) as container:
-        wait_for_health(container, "healthy")
-        with Client(base_url(container)) as client:
-            inputs = [token_array(client, length) for length in LENGTHS]
-            answers = [client.embed([tokens])[0] for tokens in inputs]
-            together = client.embed(inputs)
+    with server(image, weights, options, arguments) as (container, client):
+        inputs = [token_array(client, length) for length in LENGTHS]
+        answers = [client.embed([tokens])[0] for tokens in inputs]
+        together = client.embed(inputs)
         said = logs(container)
     for tokens, *answered in zip(inputs, answers, together, strict=True):
         expected = reference(weights).embed_tokens(tokens)
         for answer in answered:
             assert cosine(answer, expected) >= BARS[quantisation], len(tokens)
     return said
+
+
+@contextmanager
+def server(
+    image: str, weights: Path, options: Sequence[str], arguments: Sequence[str]
+) -> Iterator[tuple[str, Client]]:
+    """Serve a file with more of docker's options and the container's arguments.
+
+    Gives the container's id and a client of the healthy server.
+    """
+    options = [*with_model(weights), *options]
+    with started(image, options=options, arguments=arguments) as container:
+        wait_for_health(container, "healthy")
+        with Client(base_url(container)) as client:
+            yield container, client
