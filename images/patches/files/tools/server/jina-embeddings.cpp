@@ -1,5 +1,6 @@
 #include "jina-embeddings.h"
 
+#include "jina-apis.h"
 #include "jina-fields.h"
 #include "jina-lifecycle.h"
 #include "jina-requests.h"
@@ -73,9 +74,6 @@ namespace {
 
 const char * const SIDE_NAMES[]     = { "none", "query", "document" };
 const char * const SIDE_VARIABLES[] = { "", "JINA_QUERY_PREFIX", "JINA_DOCUMENT_PREFIX" };
-
-// Whose API a request is written for, which is whose the answer is.
-enum class form { openai, llama_cpp, tei };
 
 bool starts_with(const std::string & text, const std::string & prefix) {
     return text.compare(0, prefix.size(), prefix) == 0;
@@ -186,13 +184,13 @@ struct jina_embeddings::impl {
 
     void read_settings();
 
-    server_http_res_ptr answer(const server_http_req & req, const handler_t & upstream, form written, jina_side given) const;
+    server_http_res_ptr answer(const server_http_req & req, const handler_t & upstream, jina_api written, jina_side given) const;
     server_http_res_ptr models(const server_http_req & req, const handler_t & upstream) const;
     server_http_res_ptr info() const;
     server_http_res_ptr convert(const server_http_req & req, const handler_t & upstream) const;
 
   private:
-    jina_options         read_options(const ordered_json & body, form written, jina_side given) const;
+    jina_options         read_options(const ordered_json & body, jina_api written, jina_side given) const;
     void                 check_model(const std::string & name) const;
     void                 check(const ordered_json & input, const std::string & name) const;
     void                 add_prefix(ordered_json & input, const std::string & name, jina_side which) const;
@@ -220,16 +218,24 @@ void jina_embeddings::impl::read_settings() {
 }
 
 // What is asked for beside the input. Throws jina_bad_request for what this model or server lacks.
-jina_options jina_embeddings::impl::read_options(const ordered_json & body, form written, jina_side given) const {
-    if (written == form::llama_cpp) {
+jina_options jina_embeddings::impl::read_options(const ordered_json & body, jina_api written, jina_side given) const {
+    if (written == jina_api::llama_cpp) {
         jina_refuse_fields(body);
     }
     jina_options wanted = jina_read_fields(body, given, allowed_dimensions);
+    if (jina_is_cohere(written)) {
+        if (wanted.side == JINA_SIDE_NONE) {
+            throw jina_bad_request("`input_type` is missing: search_query or search_document", "input_type");
+        }
+        if (wanted.numbers != JINA_FLOAT || wanted.base64 || wanted.normalize.value_or(2) != 2) {
+            throw jina_bad_request("this path has vectors of length 1, in the forms that `embedding_types` names");
+        }
+    }
     if (wanted.side != JINA_SIDE_NONE && prefixes[wanted.side].empty()) {
         throw jina_bad_request(std::string("this server knows no prefix for the side ") + SIDE_NAMES[wanted.side] +
                                "; its operator sets it with " + SIDE_VARIABLES[wanted.side]);
     }
-    if (wanted.dimensions == 0 && written != form::llama_cpp) {
+    if (wanted.dimensions == 0 && written != jina_api::llama_cpp) {
         wanted.dimensions = default_dimensions;
     }
     if (wanted.dimensions == allowed_dimensions.back()) {
@@ -358,31 +364,32 @@ void jina_embeddings::impl::check_model(const std::string & name) const {
 
 server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
                                                   const handler_t &       upstream,
-                                                  form                    written,
+                                                  jina_api                written,
                                                   jina_side               given) const {
     ordered_json body = parse(req.body);
     if (!body.is_object()) {
         throw jina_bad_request(std::string("the request must be a JSON object, not ") + body.type_name());
     }
-    std::string field = "input";
-    if (written == form::tei) {
-        field = "inputs";
-    } else if (body.contains("content")) {
+    std::vector<jina_form> forms;
+    if (jina_is_cohere(written)) {
+        forms = jina_take_cohere_forms(written, body);
+    } else if (written == jina_api::openai && body.contains("content")) {
         // llama.cpp's own form of a request, which it answers in its own form, whatever the path
-        field = "content";
         if (body.contains("input")) {
-            throw jina_bad_request("the request holds both `input` and `content`", field);
+            throw jina_bad_request("the request holds both `input` and `content`", "content");
         }
         if (given != JINA_SIDE_NONE) {
             throw jina_bad_request("`input` is missing; `content` has no sides", "input");
         }
-        written = form::llama_cpp;
+        written = jina_api::llama_cpp;
     }
+    const std::string field = jina_input_field(written);
     if (!body.contains(field)) {
         throw jina_bad_request("`" + field + "` is missing", field);
     }
     ordered_json input = std::move(body.at(field));
     body.erase(field);
+    const ordered_json texts = jina_is_cohere(written) ? input : ordered_json(); // which its answer repeats
     check_model(jina_text_field(body, "model"));
     const jina_options wanted = read_options(body, written, given);
 
@@ -407,12 +414,13 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     }
 
     // To be rewritten, the vectors come as base64: far cheaper to read than decimal numbers.
-    const bool rewrite = wanted.dimensions != 0 || wanted.truncate || wanted.numbers != JINA_FLOAT || written == form::tei;
-    ordered_json asked = { { "encoding_format", rewrite || wanted.base64 ? "base64" : "float" } };
+    const bool own_form = written == jina_api::tei || jina_is_cohere(written);
+    const bool rewrite  = own_form || wanted.dimensions != 0 || wanted.truncate || wanted.numbers != JINA_FLOAT;
+    ordered_json asked  = { { "encoding_format", rewrite || wanted.base64 ? "base64" : "float" } };
     if (wanted.normalize) {
         asked["embd_normalize"] = *wanted.normalize;
     }
-    asked[written == form::llama_cpp ? "content" : "input"] = std::move(input);
+    asked[written == jina_api::llama_cpp ? "content" : "input"] = std::move(input);
 
     server_http_req inner = req;
     inner.body            = asked.dump();
@@ -422,27 +430,32 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
         return res;
     }
 
-    ordered_json answer  = ordered_json::parse(res->data);
-    ordered_json vectors = ordered_json::array();
-    for (size_t i = 0; i < cut.size(); i++) {
-        ordered_json &     item   = answer.at("data").at(i);
-        std::vector<float> vector = jina_decode(item.at("embedding").get<std::string>());
+    ordered_json                    answer = ordered_json::parse(res->data);
+    std::vector<std::vector<float>> vectors;
+    for (const auto & item : answer.at("data")) {
+        vectors.push_back(jina_decode(item.at("embedding").get_ref<const std::string &>()));
         if (wanted.dimensions != 0) {
-            vector = jina_shorten(std::move(vector), wanted.dimensions);
-        }
-        if (written == form::tei) {
-            vectors.push_back(jina_write(vector, wanted.numbers, wanted.base64));
-            continue;
-        }
-        item["embedding"] = jina_write(vector, wanted.numbers, wanted.base64);
-        if (!wanted.base64) {
-            item.erase("encoding_format");
-        }
-        if (wanted.truncate) {
-            item["truncated"] = (bool) cut[i];
+            vectors.back() = jina_shorten(std::move(vectors.back()), wanted.dimensions);
         }
     }
-    res->data = written == form::tei ? vectors.dump() : answer.dump();
+    if (written == jina_api::tei) {
+        answer = jina_tei_answer(vectors, wanted);
+    } else if (jina_is_cohere(written)) {
+        const auto n_tokens = answer.at("usage").at("prompt_tokens").get<unsigned long>();
+        answer              = jina_cohere_answer(written, vectors, forms, { jina_request_id(), texts, n_tokens, cut });
+    } else {
+        for (size_t i = 0; i < cut.size(); i++) {
+            ordered_json & item = answer.at("data").at(i);
+            item["embedding"]   = jina_write(vectors[i], wanted.numbers, wanted.base64);
+            if (!wanted.base64) {
+                item.erase("encoding_format");
+            }
+            if (wanted.truncate) {
+                item["truncated"] = (bool) cut[i];
+            }
+        }
+    }
+    res->data = answer.dump();
     return res;
 }
 
@@ -540,7 +553,7 @@ bool jina_embeddings::init(server_routes & routes) {
     };
     routes.get_metrics = jina_metrics(routes.get_metrics);
 
-    const auto in_front_of = [self = self](handler_t upstream, form written, jina_side given) -> handler_t {
+    const auto in_front_of = [self = self](handler_t upstream, jina_api written, jina_side given) -> handler_t {
         return [=](const server_http_req & req) -> server_http_res_ptr {
             try {
                 return self->answer(req, upstream, written, given);
@@ -556,18 +569,20 @@ bool jina_embeddings::init(server_routes & routes) {
     const handler_t embed = routes.post_embeddings_oai;
 
     posts = {
-        { "/query/v1/embeddings",    in_front_of(embed, form::openai, JINA_SIDE_QUERY)    },
-        { "/document/v1/embeddings", in_front_of(embed, form::openai, JINA_SIDE_DOCUMENT) },
-        { "/embed",                  in_front_of(embed, form::tei,    JINA_SIDE_NONE)     },
-        { "/query/embed",            in_front_of(embed, form::tei,    JINA_SIDE_QUERY)    },
-        { "/document/embed",         in_front_of(embed, form::tei,    JINA_SIDE_DOCUMENT) },
+        { "/query/v1/embeddings",    in_front_of(embed, jina_api::openai, JINA_SIDE_QUERY)    },
+        { "/document/v1/embeddings", in_front_of(embed, jina_api::openai, JINA_SIDE_DOCUMENT) },
+        { "/embed",                  in_front_of(embed, jina_api::tei,    JINA_SIDE_NONE)     },
+        { "/query/embed",            in_front_of(embed, jina_api::tei,    JINA_SIDE_QUERY)    },
+        { "/document/embed",         in_front_of(embed, jina_api::tei,    JINA_SIDE_DOCUMENT) },
+        { "/v1/embed",               in_front_of(embed, jina_api::cohere_v1, JINA_SIDE_NONE)  },
+        { "/v2/embed",               in_front_of(embed, jina_api::cohere_v2, JINA_SIDE_NONE)  },
     };
     gets = {
         { "/models/(.+)",    routes.get_models                                              },
         { "/v1/models/(.+)", routes.get_models                                              },
         { "/info",           [self = self](const server_http_req &) { return self->info(); } },
     };
-    routes.post_embeddings     = in_front_of(embed, form::openai, JINA_SIDE_NONE);
+    routes.post_embeddings     = in_front_of(embed, jina_api::openai, JINA_SIDE_NONE);
     routes.post_embeddings_oai = routes.post_embeddings;
     return true;
 }

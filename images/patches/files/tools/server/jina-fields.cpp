@@ -135,17 +135,26 @@ const choice FORMS[]   = {
     { "ubinary", JINA_UBINARY           },
 };
 
+} // namespace
+
+jina_form jina_form_of(const char * field, const ordered_json & value) {
+    if (!value.is_string()) {
+        throw jina_bad_request(std::string("`") + field + "` must be a string, not " + jina_shown(value), field);
+    }
+    const choice & found = choose(FORMS, field, value.get<std::string>());
+    return { found.text, (jina_numbers) (found.value % AS_BASE64), found.value >= AS_BASE64 };
+}
+
+namespace {
+
 void read_form(reading & all, const char * name, const ordered_json & value) {
     // Jina's and Cohere's APIs have a list of forms, for which an answer of ours has no room.
     if (value.is_array() && value.size() > 1) {
         throw jina_bad_request(std::string("`") + name + "` can name one form: an answer has one vector of each input", name);
     }
-    const ordered_json & one = value.is_array() && value.size() == 1 ? value.front() : value;
-    if (!one.is_string()) {
-        throw jina_bad_request(std::string("`") + name + "` must be a string, not " + jina_shown(one), name);
-    }
-    const choice & found = choose(FORMS, name, one.get<std::string>());
-    all.form.say(name, found.value, found.text);
+    const ordered_json & one  = value.is_array() && value.size() == 1 ? value.front() : value;
+    const jina_form      form = jina_form_of(name, one);
+    all.form.say(name, form.numbers + (form.base64 ? AS_BASE64 : 0), form.name);
 }
 
 const choice NUMBERS[] = {

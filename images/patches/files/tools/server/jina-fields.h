@@ -27,6 +27,13 @@ struct jina_options {
     std::optional<int> normalize; // llama.cpp's embd_normalize: 2 scales a vector to length 1, -1 leaves it as it is
 };
 
+// A form of a vector, by the name that clients have for it.
+struct jina_form {
+    const char * name;
+    jina_numbers numbers;
+    bool         base64;
+};
+
 // A request that is refused. `param` is the field that is wrong, where it is one; `more` is added to
 // the error beside its message.
 struct jina_bad_request : std::runtime_error {
@@ -58,6 +65,9 @@ std::string jina_text_field(const nlohmann::ordered_json & body, const char * na
 // Reads all fields but the input. `given` is the side that the path names, `sizes` what `dimensions`
 // may be. Throws jina_bad_request for what cannot be honoured, and for fields that contradict.
 jina_options jina_read_fields(const nlohmann::ordered_json & body, jina_side given, const std::vector<int> & sizes);
+
+// The form that a field's value names. Throws jina_bad_request where it names none.
+jina_form jina_form_of(const char * field, const nlohmann::ordered_json & value);
 
 // Throws jina_bad_request where a request in llama.cpp's own form, which has `content` for `input`,
 // holds a field that only the others know.

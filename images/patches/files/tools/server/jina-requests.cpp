@@ -1,5 +1,6 @@
 #include "jina-requests.h"
 
+#include "jina-apis.h"
 #include "jina-embeddings.h"
 #include "jina-lifecycle.h"
 #include "jina-settings.h"
@@ -51,6 +52,8 @@ const served KEYED[] = {
     { "POST", "/embed"                  },
     { "POST", "/query/embed"            },
     { "POST", "/document/embed"         },
+    { "POST", "/v1/embed"               },
+    { "POST", "/v2/embed"               },
     { "POST", "/tokenize"               },
     { "POST", "/detokenize"             },
 };
@@ -67,7 +70,7 @@ struct current {
     size_t               n_inputs = 0; // that room was taken for
 
     size_t               n_tokens = 0;
-    bool                 tei      = false; // its errors are in the form of text-embeddings-inference
+    jina_api             api      = jina_api::openai; // in whose form its errors are
     bool                 working  = false;
     bool                 keep     = true;
 };
@@ -234,11 +237,6 @@ std::string path_of(const policy & rules, const std::string & target) {
     return path.compare(0, rules.prefix.size(), rules.prefix) == 0 ? listed(path.substr(rules.prefix.size())) : " ";
 }
 
-bool is_tei(const std::string & path) {
-    const std::string end = "/embed";
-    return path == "/info" || (path.size() >= end.size() && path.compare(path.size() - end.size(), end.size(), end) == 0);
-}
-
 verdict judge(const policy & rules, const question & asked) {
     // Browsers say which page a request comes from. Without this any page could use a server that
     // only its own machine can reach.
@@ -274,7 +272,7 @@ handled check(const policy & rules, const httplib::Request & req, httplib::Respo
                              req.get_header_value("Authorization"),
                              req.get_header_value("X-Api-Key") };
 
-    now.tei = is_tei(asked.path);
+    now.api = jina_api_of(asked.path);
     // The library finds the handler by the path. The request is its own and not constant; only this
     // handler sees it so.
     auto & own = const_cast<httplib::Request &>(req);
@@ -369,7 +367,7 @@ void explain(const policy & rules, const httplib::Request & req, httplib::Respon
     if (now.id.empty()) { // refused before check()
         now.id    = make_id();
         now.start = clock_t_::now();
-        now.tei   = is_tei(path_of(rules, req.path));
+        now.api   = jina_api_of(path_of(rules, req.path));
         res.set_header("X-Request-Id", now.id);
     }
     if (jina_read_timed_out()) {
@@ -605,49 +603,22 @@ server_http_res_ptr jina_call(const server_http_context::handler_t & handler, co
     }
 }
 
-// What OpenAI's clients switch on, by the kind of an error.
-static std::string code_of(const std::string & type) {
-    return type == "exceed_context_size_error" ? "context_length_exceeded" :
-           type == "authentication_error"      ? "invalid_api_key" :
-                                                 type;
-}
-
-static std::string tei_type_of(const std::string & type) {
-    return type == "overloaded_error"  ? "Overloaded" :
-           type == "unavailable_error" ? "Unhealthy" :
-           type == "server_error"      ? "Backend" :
-                                         "Validation";
-}
-
 std::string jina_error(const std::string & message, const std::string & type, const ordered_json & more) {
-    ordered_json answer;
-    if (now.tei) {
-        answer = { { "error", message }, { "error_type", tei_type_of(type) } };
-    } else {
-        ordered_json error = {
-            { "message", message       },
-            { "type",    type          },
-            { "param",   nullptr       },
-            { "code",    code_of(type) },
-        };
-        error.update(more);
-        // Clients of Jina's and Voyage's APIs read `detail`.
-        answer = { { "error", error }, { "detail", message } };
-    }
-    return answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+    return jina_api_error(now.api, now.id, message, type, more);
 }
 
 server_http_res_ptr jina_refusal(int status, const std::string & message, const std::string & type, const ordered_json & more) {
     auto res    = std::make_unique<server_http_res>();
-    res->status = status;
+    res->status = jina_api_status(now.api, status, type);
     res->data   = jina_error(message, type, more);
     if (status == 503) {
         res->headers["Retry-After"] = "1";
     }
-    if (now.tei && (status == 400 || type == "overloaded_error")) {
-        res->status = status == 400 ? 422 : 429; // as text-embeddings-inference has it
-    }
     return res;
+}
+
+const std::string & jina_request_id() {
+    return now.id;
 }
 
 bool jina_take_inputs(size_t n_inputs) {

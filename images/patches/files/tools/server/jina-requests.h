@@ -24,14 +24,16 @@ const std::string & jina_api_prefix();
 // of an error, is answered in ours; a body that is nested too deeply is refused.
 server_http_res_ptr jina_call(const server_http_context::handler_t & handler, const server_http_req & request);
 
-// An error in OpenAI's form, with `detail` beside it, or in that of text-embeddings-inference on its
-// routes; `more` is added beside the message, which may quote bytes that are no UTF-8.
+// An error in the form of the API whose path was asked for (jina-apis.h).
 std::string jina_error(const std::string & message, const std::string & type,
                        const nlohmann::ordered_json & more = nlohmann::ordered_json::object());
 
 // An answer with such an error.
 server_http_res_ptr jina_refusal(int status, const std::string & message, const std::string & type,
                                  const nlohmann::ordered_json & more = nlohmann::ordered_json::object());
+
+// The id of the request that this thread works on, its own or one that was made.
+const std::string & jina_request_id();
 
 // Takes room for so many inputs that wait; false if there is none, and counts the refusal. It is given
 // back when the request's answer was written.
