@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from tests.contract import checks
 from tests.contract.checks import elasticsearch, errors, fields, forms, health, numbers, sides
-from tests.contract.checks.all import CHECKS
+from tests.contract.checks.all import CHECKS, ORDER
 from tests.contract.checks.check import Check
 from tests.support import sockets
 from tests.support.published import published
@@ -252,3 +255,10 @@ def test_every_fault_is_caught() -> None:
 
 def test_names_are_unique() -> None:
     assert len(BY_NAME) == len(CHECKS)
+
+
+def test_every_module_of_checks_has_its_place() -> None:
+    """A module that all.py does not list would never run."""
+    names = [module.name for module in pkgutil.iter_modules(checks.__path__)]
+    modules = {name: import_module(f"{checks.__name__}.{name}") for name in names if name != "all"}
+    assert {name for name, module in modules.items() if hasattr(module, "CHECKS")} == set(ORDER)
