@@ -1,7 +1,7 @@
 """What every server must do, as plain functions; ``all.py`` has them all.
 
-``test_contract.py`` runs them against a real server; ``tests/unit/support/test_wrong_server.py``
-runs the same functions against a deliberately wrong one and shows that each can fail.
+``test_contract.py`` runs them against a real server; ``tests/unit/support/test_faults.py`` runs
+the same functions against a toy with a fault and shows that each can fail.
 """
 
 import pkgutil
