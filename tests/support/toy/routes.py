@@ -93,7 +93,7 @@ class ToyRoutes:
         return self.nothing(path) if answer is None else answer
 
     def nothing(self, path: str) -> dict[str, Any]:
-        """Answer where a path that was let in is of nothing: another model's; RefusalError."""
+        """Refuse a path that was let in and is of nothing: that of another model."""
         raise refusal_of_model(f"{path} is not served")
 
     def told(self, path: str) -> dict[str, Any] | str | None:

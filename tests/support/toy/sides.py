@@ -52,7 +52,7 @@ class ToySides:
         if value in ("", "TASK_TYPE_UNSPECIFIED"):
             return None
         if value not in SIDES:
-            raise bad_request(f"{name} cannot be this for retrieval only", name)
+            raise bad_request(f"{name} cannot be this: the weights are for retrieval", name)
         return SIDES[value]
 
     def contradiction(self) -> None:
