@@ -19,11 +19,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.contract.checks.inputs import same
+from tests.contract.faults.retrieval import RetrievalBroken
 from tests.support.client import Client
 from tests.support.containers import docker, inspect, logs, started, wait_for_end
 from tests.support.requirements import need
 from tests.support.server import Server
-from tests.support.wrong_server import WrongServer
+from tests.support.toy.server import ToyServer
 from tools.common.errors import ToolError
 from tools.engine.docker import run_docker
 from tools.facts.corpus import load_corpus
@@ -78,7 +79,7 @@ def dsn(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def toy() -> Iterator[EmbeddingServer]:
-    with WrongServer(NANO) as server:
+    with ToyServer(NANO) as server:
         yield EmbeddingServer(server.described().base_url)
 
 
@@ -260,7 +261,7 @@ def test_a_search_that_finds_another_document_is_an_error(
     dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (
-        WrongServer(NANO, "retrieval broken") as server,
+        ToyServer(NANO, RetrievalBroken) as server,
         pytest.raises(ToolError, match="searches did not find their document"),
     ):
         main(["postgresql", "--server-url", server.described().base_url, "--dsn", dsn])

@@ -8,11 +8,15 @@ from uuid import uuid4
 import numpy as np
 import openai
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.inputs import different_texts, same
 from tests.support.client import Client, Input, describe, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine, nearest, truncate
+
+CHECKS = Checks()
+
+_DIMENSIONS_IGNORED = "llama-server ignores dimensions and answers with all of them"
 
 TEXT = "Query: how do I renew a certificate before it expires?"
 
@@ -29,6 +33,7 @@ TEXT_FORMS = {
 }
 
 
+@CHECKS.add()
 def fields(server: Server, client: Client) -> None:
     """Every field of an OpenAI embeddings answer is there and says what it must."""
     body = client.embeddings(["first text", "second text"])
@@ -45,12 +50,14 @@ def fields(server: Server, client: Client) -> None:
         assert len(item["embedding"]) == server.model.dims
 
 
+@CHECKS.add()
 def model_named_in_request(_server: Server, client: Client) -> None:
     """Naming the served model in a request is answered in that model's name."""
     name = client.models()[0]
     assert client.embeddings("a text", model=name)["model"] == name
 
 
+@CHECKS.add()
 def single_string(server: Server, client: Client) -> None:
     """Bare strings are one input: the same vector as a list of that string."""
     body = client.embeddings(TEXT)
@@ -58,6 +65,7 @@ def single_string(server: Server, client: Client) -> None:
     assert cosine(vectors(body), client.embed([TEXT])).min() >= same(server)
 
 
+@CHECKS.add()
 def token_array(server: Server, client: Client) -> None:
     """Token ids in a bare list are one input: the same vector as the text they came from."""
     body = client.embeddings(client.tokenize(TEXT))
@@ -65,6 +73,7 @@ def token_array(server: Server, client: Client) -> None:
     assert cosine(vectors(body), client.embed([TEXT])).min() >= same(server)
 
 
+@CHECKS.add()
 def list_of_token_arrays(server: Server, client: Client) -> None:
     """Several token arrays give the vectors of their texts, in order."""
     texts = different_texts(3)
@@ -72,6 +81,7 @@ def list_of_token_arrays(server: Server, client: Client) -> None:
     assert cosine(by_tokens, client.embed(texts)).min() >= same(server)
 
 
+@CHECKS.add()
 def mixed_input(server: Server, client: Client) -> None:
     """Texts and token arrays may be mixed in one list."""
     first, second, third = different_texts(3)
@@ -94,6 +104,11 @@ def batch_in_order(server: Server, client: Client, size: int) -> None:
     assert cosine(vectors(body), expected).min() >= same(server)
 
 
+for count in (1, 2, 64, 300):
+    CHECKS.add(f"batch_{count}_in_order")(partial(batch_in_order, size=count))
+
+
+@CHECKS.add()
 def base64_equals_float(_server: Server, client: Client) -> None:
     """base64 carries the very numbers of the float form: float32, little-endian."""
     as_float = client.embeddings(TEXT, encoding_format="float")
@@ -110,6 +125,7 @@ def _openai(server: Server) -> openai.OpenAI:
     )
 
 
+@CHECKS.add()
 def openai_client(server: Server, client: Client) -> None:
     """OpenAI's client works, with its own default encoding (base64) and with floats."""
     texts = different_texts(3)
@@ -127,6 +143,7 @@ def openai_client(server: Server, client: Client) -> None:
     assert model in listed
 
 
+@CHECKS.add()
 def openai_client_error(server: Server, client: Client) -> None:
     """OpenAI's client recognises a refusal and can read its message."""
     with _openai(server) as official:
@@ -145,6 +162,7 @@ def openai_client_error(server: Server, client: Client) -> None:
     assert refusal.body["message"]
 
 
+@CHECKS.add()
 def elasticsearch_request(server: Server, client: Client) -> None:
     """Elasticsearch's openai service is understood: it sends list, model, base64 and user."""
     texts = different_texts(2)
@@ -155,6 +173,7 @@ def elasticsearch_request(server: Server, client: Client) -> None:
     assert cosine(vectors(body), client.embed(texts)).min() >= same(server)
 
 
+@CHECKS.add()
 def usage_counts_tokens(_server: Server, client: Client) -> None:
     """Usage counts what ``/tokenize`` counts, the added end token included, over the batch."""
     texts = ["one", "two words", *different_texts(5)]
@@ -181,6 +200,11 @@ def text_form(server: Server, client: Client, text: str, neighbour: str) -> None
     assert cosine(found[0], found[1]) < same(server)
 
 
+for form, (text, neighbour) in TEXT_FORMS.items():
+    CHECKS.add(f"text_{form}")(partial(text_form, text=text, neighbour=neighbour))
+
+
+@CHECKS.add(xfail=_DIMENSIONS_IGNORED)
 def dimensions(server: Server, client: Client) -> None:
     """``dimensions`` gives the full vector's first numbers, scaled to length 1 again."""
     texts = different_texts(3)
@@ -192,6 +216,7 @@ def dimensions(server: Server, client: Client) -> None:
         assert cosine(short, truncate(full, dims)).min() >= same(server)
 
 
+@CHECKS.add(xfail=_DIMENSIONS_IGNORED)
 def dimensions_from_clients(server: Server, client: Client) -> None:
     """``dimensions`` works as clients send it: with base64, and by the official client."""
     dims = server.model.matryoshka[-2]
@@ -201,6 +226,7 @@ def dimensions_from_clients(server: Server, client: Client) -> None:
     assert len(answer.data[0].embedding) == dims
 
 
+@CHECKS.add(xfail=_DIMENSIONS_IGNORED)
 def dimensions_refusal_names_sizes(server: Server, client: Client) -> None:
     """A refusal of ``dimensions`` names every size that is allowed."""
     response = client.request("POST", "/v1/embeddings", json={"input": TEXT, "dimensions": 33})
@@ -209,6 +235,7 @@ def dimensions_refusal_names_sizes(server: Server, client: Client) -> None:
     assert all(str(size) in message for size in server.model.matryoshka), message
 
 
+@CHECKS.add(xfail="llama-server answers 500 to a null encoding_format")
 def null_fields(server: Server, client: Client) -> None:
     """Optional fields may be null, as some clients send those that are not set."""
     names = ("model", "encoding_format", "dimensions", "input_type", "task", "truncate", "user")
@@ -217,6 +244,7 @@ def null_fields(server: Server, client: Client) -> None:
     assert cosine(vectors(body), client.embed([TEXT])).min() >= same(server)
 
 
+@CHECKS.add()
 def health(_server: Server, client: Client) -> None:
     """``/health`` answers 200 and JSON, which is what healthchecks and balancers read."""
     response = client.request("GET", "/health")
@@ -224,6 +252,7 @@ def health(_server: Server, client: Client) -> None:
     assert response.json()["status"] == "ok"
 
 
+@CHECKS.add()
 def models(server: Server, client: Client) -> None:
     """``/v1/models`` lists the one model; synthetic weights never pass for the real ones."""
     body = client.request("GET", "/v1/models").json()
@@ -234,6 +263,7 @@ def models(server: Server, client: Client) -> None:
     assert name.endswith("-synthetic") == server.synthetic
 
 
+@CHECKS.add()
 def metrics(_server: Server, client: Client) -> None:
     """``/metrics`` is Prometheus text and counts the tokens of a request."""
     response = client.request("GET", "/metrics")
@@ -243,36 +273,3 @@ def metrics(_server: Server, client: Client) -> None:
     used = client.embeddings(f"{uuid4().hex} {TEXT}")["usage"]["prompt_tokens"]
     # At least, not exactly: others may use the server at the same time.
     assert client.metrics()["llamacpp:prompt_tokens_total"] >= before + used
-
-
-_DIMENSIONS_IGNORED = "llama-server ignores dimensions and answers with all of them"
-
-CHECKS = (
-    Check("fields", fields),
-    Check("model_named_in_request", model_named_in_request),
-    Check("single_string", single_string),
-    Check("token_array", token_array),
-    Check("list_of_token_arrays", list_of_token_arrays),
-    Check("mixed_input", mixed_input),
-    *(Check(f"batch_{n}_in_order", partial(batch_in_order, size=n)) for n in (1, 2, 64, 300)),
-    Check("base64_equals_float", base64_equals_float),
-    Check("openai_client", openai_client),
-    Check("openai_client_error", openai_client_error),
-    Check("elasticsearch_request", elasticsearch_request),
-    Check("usage_counts_tokens", usage_counts_tokens),
-    *(
-        Check(f"text_{form}", partial(text_form, text=text, neighbour=neighbour))
-        for form, (text, neighbour) in TEXT_FORMS.items()
-    ),
-    Check("dimensions", dimensions, xfail=_DIMENSIONS_IGNORED),
-    Check("dimensions_from_clients", dimensions_from_clients, xfail=_DIMENSIONS_IGNORED),
-    Check(
-        "dimensions_refusal_names_sizes",
-        dimensions_refusal_names_sizes,
-        xfail=_DIMENSIONS_IGNORED,
-    ),
-    Check("null_fields", null_fields, xfail="llama-server answers 500 to a null encoding_format"),
-    Check("health", health),
-    Check("models", models),
-    Check("metrics", metrics),
-)

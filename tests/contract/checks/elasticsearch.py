@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.inputs import CORPUS, same
 from tests.contract.checks.retrieval import MODELS, RIGHT, embed_documents, embed_queries
 from tests.support.client import Client, describe, vectors
@@ -25,6 +25,14 @@ from tests.support.vectors import cosine, truncate
 from tools.facts.models import Model
 from tools.search.elasticsearch.assets import asset, compose_url
 from tools.search.elasticsearch.console_file import parse
+
+CHECKS = Checks()
+
+_NEEDS_PATCHES = {
+    "semantic-text": "llama-server knows no sides",
+    "dense-vector": "llama-server knows no sides and ignores dimensions",
+    "custom": "llama-server knows no sides",
+}
 
 #: How far the square of a vector's length may be from 1 where the similarity is dot_product
 #: (DenseVectorFieldMapper refuses what is farther).
@@ -134,26 +142,13 @@ def searches(server: Server, client: Client, way: str, version: Version) -> None
         assert short.argmax(axis=1).tolist() == RIGHT[:1]
 
 
-_NEEDS_PATCHES = {
-    "semantic-text": "llama-server knows no sides",
-    "dense-vector": "llama-server knows no sides and ignores dimensions",
-    "custom": "llama-server knows no sides",
-}
-
-CHECKS = (
-    *(
-        Check(
-            f"elasticsearch_{name}_{way}",
-            partial(searches, way=way, version=version),
-            xfail=_NEEDS_PATCHES.get(way),
+for name, version in VERSIONS.items():
+    for way in ("classic", "semantic-text", "dense-vector"):
+        CHECKS.add(f"elasticsearch_{name}_{way}", xfail=_NEEDS_PATCHES.get(way))(
+            partial(searches, way=way, version=version)
         )
-        for name, version in VERSIONS.items()
-        for way in ("classic", "semantic-text", "dense-vector")
-    ),
-    # The request is the file's own, whatever the version.
-    Check(
-        "elasticsearch_custom",
-        partial(searches, way="custom", version=VERSIONS["9.5"]),
-        xfail=_NEEDS_PATCHES["custom"],
-    ),
+
+# The request is the file's own, whatever the version.
+CHECKS.add("elasticsearch_custom", xfail=_NEEDS_PATCHES["custom"])(
+    partial(searches, way="custom", version=VERSIONS["9.5"])
 )

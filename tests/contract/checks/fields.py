@@ -6,12 +6,17 @@ import json
 from functools import partial
 from typing import Any
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.errors import BadRequest, refused
 from tests.contract.checks.inputs import different_texts, same
 from tests.support.client import Client, describe, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine
+
+CHECKS = Checks()
+
+_IGNORED = "llama-server ignores the field"
+_NAMES = "llama-server has none of these names"
 
 TEXT = "how do I renew a certificate?"
 
@@ -86,7 +91,15 @@ CUTS: tuple[dict[str, Any], ...] = (
 )
 
 
-def harmless(server: Server, client: Client) -> None:
+for name, more in REFUSED.items():
+    bad = BadRequest(json.dumps({"input": ["a text", "another"], **more}).encode())
+    CHECKS.add(f"refuses_field_{name}", xfail=None if name == "two_dtypes" else _IGNORED)(
+        partial(refused, bad=bad)
+    )
+
+
+@CHECKS.add()
+def harmless_fields(server: Server, client: Client) -> None:
     """What a field says that is so anyway is taken, and changes nothing."""
     expected = client.embeddings([TEXT])
     for fields in HARMLESS:
@@ -97,14 +110,16 @@ def harmless(server: Server, client: Client) -> None:
         assert cosine(vectors(body), vectors(expected)).min() >= same(server), fields
 
 
-def cuts(_server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NAMES)
+def cuts_by_every_name(_server: Server, client: Client) -> None:
     """A cut is asked for in the words of every API."""
     for fields in CUTS:
         body = client.embeddings(different_texts(2), **fields)
         assert [item.get("truncated") for item in body["data"]] == [False, False], fields
 
 
-def sizes(server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NAMES)
+def sizes_by_every_name(server: Server, client: Client) -> None:
     """A size is asked for by the names of every API."""
     size = server.model.matryoshka[1]
     expected = client.embed([TEXT], dimensions=size)
@@ -114,6 +129,7 @@ def sizes(server: Server, client: Client) -> None:
         assert cosine(found, expected).min() >= same(server)
 
 
+@CHECKS.add(xfail="llama-server takes no object")
 def text_objects(server: Server, client: Client) -> None:
     """A text may be an object, as Jina's clients send it, alone and in a list."""
     texts = different_texts(3)
@@ -130,6 +146,7 @@ def text_objects(server: Server, client: Client) -> None:
     assert cosine(vectors(response.json()), query).min() >= same(server)
 
 
+@CHECKS.add(xfail="llama-server answers 500")
 def other_objects_are_named(_server: Server, client: Client) -> None:
     """What is no text is refused by its name."""
     for key in ("image", "url", "bytes", "video", "content"):
@@ -141,6 +158,7 @@ def other_objects_are_named(_server: Server, client: Client) -> None:
         assert "input[1]" in said, said
 
 
+@CHECKS.add(xfail="llama-server takes any tokens")
 def tokens_without_the_end(_server: Server, client: Client) -> None:
     """Another tokenizer's numbers do not end as the model's texts do: refused, and why.
 
@@ -152,27 +170,3 @@ def tokens_without_the_end(_server: Server, client: Client) -> None:
         response = client.request("POST", "/v1/embeddings", json={"input": inputs})
         assert response.status_code == 400, describe(response)
         assert "check_embedding_ctx_length=False" in response.json()["error"]["message"]
-
-
-_IGNORED = "llama-server ignores the field"
-_NAMES = "llama-server has none of these names"
-
-CHECKS = (
-    *(
-        Check(
-            f"refuses_field_{name}",
-            partial(
-                refused,
-                bad=BadRequest(json.dumps({"input": ["a text", "another"], **fields}).encode()),
-            ),
-            xfail=None if name == "two_dtypes" else _IGNORED,
-        )
-        for name, fields in REFUSED.items()
-    ),
-    Check("harmless_fields", harmless),
-    Check("cuts_by_every_name", cuts, xfail=_NAMES),
-    Check("sizes_by_every_name", sizes, xfail=_NAMES),
-    Check("text_objects", text_objects, xfail="llama-server takes no object"),
-    Check("other_objects_are_named", other_objects_are_named, xfail="llama-server answers 500"),
-    Check("tokens_without_the_end", tokens_without_the_end, xfail="llama-server takes any tokens"),
-)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.errors import assert_refused
 from tests.contract.checks.inputs import different_texts, same, token_array
 from tests.support.client import Client, Input, describe, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine
 
+CHECKS = Checks()
+
+_NO_TRUNCATE = "llama-server knows no truncate"
+
 #: Around the micro-batch sizes that llama-server is known to fail at: its default (512), and
 #: what compose sets for small (2048). Lengths include the end token.
 LENGTHS = (1, 511, 512, 513, 2047, 2048, 2049)
-
-
-_NO_TRUNCATE = "llama-server knows no truncate"
 
 
 def serves(server: Server, client: Client, length: int) -> None:
@@ -26,6 +27,11 @@ def serves(server: Server, client: Client, length: int) -> None:
     assert body["usage"]["prompt_tokens"] == length
 
 
+for tokens in LENGTHS:
+    CHECKS.add(f"serves_{tokens}_tokens")(partial(serves, length=tokens))
+
+
+@CHECKS.add(needs=("full-context",))
 def serves_context(server: Server, client: Client) -> None:
     """All of the advertised context is served, and so is one token less.
 
@@ -43,6 +49,10 @@ def serves_context(server: Server, client: Client) -> None:
     assert cosine(*found) < same(server)
 
 
+@CHECKS.add(
+    needs=("full-context",),
+    xfail="llama-server names its own limits (small), or answers 500 (nano)",
+)
 def refuses_more_than_context(server: Server, client: Client) -> None:
     """One token more than the context is refused, and the error names both numbers."""
     too_long = token_array(client, server.model.context + 1)
@@ -53,6 +63,7 @@ def refuses_more_than_context(server: Server, client: Client) -> None:
     assert str(server.model.context) in message
 
 
+@CHECKS.add()
 def serves_after_too_long_input(server: Server, client: Client) -> None:
     """After an input that no setting could hold, the next good one is answered."""
     good = ["a good request"]
@@ -63,6 +74,7 @@ def serves_after_too_long_input(server: Server, client: Client) -> None:
     assert cosine(client.embed(good), expected).min() >= same(server)
 
 
+@CHECKS.add(needs=("short-context",), xfail=_NO_TRUNCATE)
 def truncates(server: Server, client: Client) -> None:
     """``truncate`` cuts a text that is too long before its last token, and says so.
 
@@ -79,6 +91,7 @@ def truncates(server: Server, client: Client) -> None:
     assert cosine(vectors(body)[1:], expected).min() >= same(server)
 
 
+@CHECKS.add(xfail=_NO_TRUNCATE)
 def truncates_nothing(server: Server, client: Client) -> None:
     """``truncate`` changes nothing about inputs that are short enough, and says so."""
     inputs: list[Input] = [*different_texts(2), token_array(client, 20)]
@@ -88,18 +101,3 @@ def truncates_nothing(server: Server, client: Client) -> None:
         assert [item.get("truncated") for item in body["data"]] == [False] * 3
         assert body["usage"] == expected["usage"]
         assert cosine(vectors(body), vectors(expected)).min() >= same(server)
-
-
-CHECKS = (
-    *(Check(f"serves_{length}_tokens", partial(serves, length=length)) for length in LENGTHS),
-    Check("serves_context", serves_context, needs=("full-context",)),
-    Check(
-        "refuses_more_than_context",
-        refuses_more_than_context,
-        needs=("full-context",),
-        xfail="llama-server names its own limits (small), or answers 500 (nano)",
-    ),
-    Check("serves_after_too_long_input", serves_after_too_long_input),
-    Check("truncates", truncates, needs=("short-context",), xfail=_NO_TRUNCATE),
-    Check("truncates_nothing", truncates_nothing, xfail=_NO_TRUNCATE),
-)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import cache, partial
 from pathlib import Path
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.inputs import token_array
 from tests.support.client import Client
 from tests.support.reference import Reference
 from tests.support.server import Server
 from tests.support.vectors import cosine
+
+CHECKS = Checks()
 
 #: The least cosine to the reference. It computes in float32 throughout; the server rounds
 #: activations to 11 bits with F16 weights, and to steps of 1/127 of a block's largest value
@@ -36,11 +38,7 @@ def agrees_with_reference(server: Server, client: Client, length: int) -> None:
     assert cosine(client.embed([tokens])[0], expected) >= BARS[server.quantisation]
 
 
-CHECKS = tuple(
-    Check(
-        f"reference_{length}_tokens",
-        partial(agrees_with_reference, length=length),
-        needs=("model-file",),
+for tokens in LENGTHS:
+    CHECKS.add(f"reference_{tokens}_tokens", needs=("model-file",))(
+        partial(agrees_with_reference, length=tokens)
     )
-    for length in LENGTHS
-)

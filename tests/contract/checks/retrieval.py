@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.inputs import CORPUS, same
 from tests.support.client import Client
 from tests.support.server import Server
 from tests.support.vectors import cosine, cosines, nearest, truncate
 from tools.facts.models import load_models
+
+CHECKS = Checks()
 
 MODELS = load_models()
 
@@ -28,18 +30,21 @@ def embed_queries(client: Client, texts: list[str]) -> NDArray[np.float32]:
     return client.embed([MODELS.query_prefix + text for text in texts])
 
 
+@CHECKS.add()
 def prefix_asymmetry(server: Server, client: Client) -> None:
     """Each text has one vector as a query and another as a document."""
     texts = [document.text for document in CORPUS.documents]
     assert cosine(embed_queries(client, texts), embed_documents(client)).max() < same(server)
 
 
+@CHECKS.add()
 def lexical_searches(_server: Server, client: Client) -> None:
     """Every search that shares a document's rare words finds it."""
     queries = embed_queries(client, [search.lexical for search in CORPUS.searches])
     assert nearest(queries, embed_documents(client)) == RIGHT
 
 
+@CHECKS.add()
 def matryoshka(server: Server, client: Client) -> None:
     """At every supported size the first numbers alone rank as the whole vector does.
 
@@ -60,10 +65,3 @@ def matryoshka(server: Server, client: Client) -> None:
         moved -= moved.mean(axis=1, keepdims=True)
         allowed = 2.0 * np.sqrt(1.0 / size - 1.0 / full) + 1e-6  # float32's own rounding
         assert np.sqrt((moved**2).mean()) <= allowed, f"at {size} of {full} dims"
-
-
-CHECKS = (
-    Check("prefix_asymmetry", prefix_asymmetry),
-    Check("lexical_searches", lexical_searches),
-    Check("matryoshka", matryoshka),
-)

@@ -12,13 +12,17 @@ import numpy as np
 import openai
 from langchain_openai import OpenAIEmbeddings
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.errors import assert_refused
 from tests.contract.checks.inputs import different_texts, same
 from tests.contract.checks.retrieval import MODELS
 from tests.support.client import Client, describe, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine, truncate
+
+CHECKS = Checks()
+
+_NO_SIDES = "llama-server knows no sides"
 
 QUERY, DOCUMENT = MODELS.query_prefix, MODELS.document_prefix
 TEXT = "how do I renew a certificate?"
@@ -80,13 +84,19 @@ def adds_prefix(server: Server, client: Client, way: Way) -> None:
     assert cosine(vectors(body), client.embed(texts)).max() < same(server)
 
 
-def single_text(server: Server, client: Client) -> None:
+for name, way in WAYS.items():
+    CHECKS.add(f"side_{name}", xfail=_NO_SIDES)(partial(adds_prefix, way=way))
+
+
+@CHECKS.add(xfail=_NO_SIDES)
+def side_single_text(server: Server, client: Client) -> None:
     """A bare text has its prefix, too."""
     body = answered(ask(client, WAYS["input_type_query"], TEXT))
     assert cosine(vectors(body), client.embed([QUERY + TEXT])).min() >= same(server)
 
 
-def with_dimensions(server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NO_SIDES)
+def side_with_dimensions(server: Server, client: Client) -> None:
     """A side, ``dimensions`` and base64 work together."""
     dims = server.model.matryoshka[0]
     body = answered(
@@ -118,7 +128,12 @@ def refused(_server: Server, client: Client, way: Way, inputs: Any) -> None:
     assert ask(client, Way(""), inputs).status_code == 200
 
 
-def refuses_tokens(_server: Server, client: Client) -> None:
+for name, (way, inputs) in REFUSED.items():
+    CHECKS.add(f"side_refuses_{name}", xfail=_NO_SIDES)(partial(refused, way=way, inputs=inputs))
+
+
+@CHECKS.add(xfail=_NO_SIDES)
+def side_refuses_token_array(_server: Server, client: Client) -> None:
     """No prefix can be added to tokens; without a side they are embedded."""
     tokens = client.tokenize(TEXT)
     response = ask(client, WAYS["query_path"], [tokens])
@@ -127,7 +142,8 @@ def refuses_tokens(_server: Server, client: Client) -> None:
     assert ask(client, Way(""), [tokens]).status_code == 200
 
 
-def wins_over_a_prefix(server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NO_SIDES)
+def side_wins_over_a_prefix(server: Server, client: Client) -> None:
     """A given side wins over the other one's prefix in a text, which may be a line of a corpus."""
     for way, other in ((WAYS["input_type_query"], DOCUMENT), (WAYS["document_path"], QUERY)):
         body = answered(ask(client, way, ["a text", other + TEXT]))
@@ -135,6 +151,7 @@ def wins_over_a_prefix(server: Server, client: Client) -> None:
         assert cosine(vectors(body), expected).min() >= same(server)
 
 
+@CHECKS.add(xfail=_NO_SIDES)
 def other_tasks_are_told_why(_server: Server, client: Client) -> None:
     """These weights are for retrieval, which a client of another task must read."""
     for name, value in (
@@ -148,7 +165,8 @@ def other_tasks_are_told_why(_server: Server, client: Client) -> None:
         assert "retrieval" in response.json()["error"]["message"], describe(response)
 
 
-def openai_client(server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NO_SIDES)
+def side_from_openai_client(server: Server, client: Client) -> None:
     """OpenAI's client can say the side by its address and in ``extra_body``."""
     # Where the path is not there, the client would raise an exception of its own.
     answered(ask(client, WAYS["query_path"], TEXT))
@@ -178,6 +196,7 @@ def langchain(
     return OpenAIEmbeddings(base_url=f"{server.base_url}/{side}/v1", **settings)
 
 
+@CHECKS.add(xfail=_NO_SIDES)
 def langchain_client(server: Server, client: Client) -> None:
     """LangChain's client works for both sides, and with ``dimensions``."""
     for side in ("query_path", "document_path"):
@@ -191,28 +210,3 @@ def langchain_client(server: Server, client: Client) -> None:
     assert len(query) == dims
     shortened = truncate(client.embed([QUERY + TEXT]), dims)
     assert cosine(np.array([query]), shortened).min() >= same(server)
-
-
-_NO_SIDES = "llama-server knows no sides"
-
-CHECKS = (
-    *(
-        Check(f"side_{name}", partial(adds_prefix, way=way), xfail=_NO_SIDES)
-        for name, way in WAYS.items()
-    ),
-    Check("side_single_text", single_text, xfail=_NO_SIDES),
-    Check("side_with_dimensions", with_dimensions, xfail=_NO_SIDES),
-    *(
-        Check(
-            f"side_refuses_{name}",
-            partial(refused, way=way, inputs=inputs),
-            xfail=_NO_SIDES,
-        )
-        for name, (way, inputs) in REFUSED.items()
-    ),
-    Check("side_refuses_token_array", refuses_tokens, xfail=_NO_SIDES),
-    Check("side_wins_over_a_prefix", wins_over_a_prefix, xfail=_NO_SIDES),
-    Check("other_tasks_are_told_why", other_tasks_are_told_why, xfail=_NO_SIDES),
-    Check("side_from_openai_client", openai_client, xfail=_NO_SIDES),
-    Check("langchain_client", langchain_client, xfail=_NO_SIDES),
-)

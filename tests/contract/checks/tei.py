@@ -12,12 +12,16 @@ from typing import Any
 import httpx
 import numpy as np
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.inputs import different_texts, same
 from tests.support.client import Client, describe
 from tests.support.server import Server
 from tests.support.sockets import answer_before_body
 from tests.support.vectors import cosine, truncate
+
+CHECKS = Checks()
+
+_NO_TEI = "llama-server has no such route"
 
 #: Far over what any server takes as a body.
 HUGE_BODY = 10**12
@@ -42,7 +46,8 @@ def assert_tei_refused(response: httpx.Response, status: int, kind: str) -> None
     assert body["error_type"] == kind, answer
 
 
-def embeds(server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NO_TEI)
+def tei_embeds(server: Server, client: Client) -> None:
     """``/embed`` answers a list of vectors, of a single text, too; the root is the same route."""
     texts = different_texts(3)
     expected = client.embed(texts)
@@ -55,7 +60,8 @@ def embeds(server: Server, client: Client) -> None:
     assert cosine(by_tokens, expected).min() >= same(server)
 
 
-def embeds_sides_and_sizes(server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NO_TEI)
+def tei_embeds_sides_and_sizes(server: Server, client: Client) -> None:
     """A side by ``prompt_name`` or the address, and ``dimensions``."""
     (text,) = different_texts(1)
     size = server.model.matryoshka[1]
@@ -80,7 +86,8 @@ WRONG: tuple[dict[str, Any], ...] = (
 )
 
 
-def errors(server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NO_TEI)
+def tei_errors(server: Server, client: Client) -> None:
     """Mistakes are 422 with ``error`` and ``error_type``; so is all else that is refused."""
     for body in WRONG:
         assert_tei_refused(client.request("POST", "/embed", json=body), 422, "Validation")
@@ -95,7 +102,8 @@ def errors(server: Server, client: Client) -> None:
     assert_tei_refused(huge, 413, "Validation")
 
 
-def info(server: Server, client: Client) -> None:
+@CHECKS.add(xfail=_NO_TEI)
+def tei_info(server: Server, client: Client) -> None:
     """``/info`` tells the model and its limits."""
     response = client.request("GET", "/info")
     assert response.status_code == 200, describe(response)
@@ -107,13 +115,3 @@ def info(server: Server, client: Client) -> None:
     for name in ("max_concurrent_requests", "max_batch_tokens", "max_client_batch_size"):
         assert told[name] >= 1, name
     assert told["version"], told
-
-
-_NO_TEI = "llama-server has no such route"
-
-CHECKS = (
-    Check("tei_embeds", embeds, xfail=_NO_TEI),
-    Check("tei_embeds_sides_and_sizes", embeds_sides_and_sizes, xfail=_NO_TEI),
-    Check("tei_errors", errors, xfail=_NO_TEI),
-    Check("tei_info", info, xfail=_NO_TEI),
-)

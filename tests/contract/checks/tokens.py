@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.inputs import same
 from tests.contract.checks.sides import QUERY, WAYS, answered, ask
 from tests.support.client import Client, vectors
 from tests.support.server import Server
 from tests.support.vectors import cosine
 
+CHECKS = Checks()
+
 #: Texts in the normal form C whose letters and syllables have parts.
 COMPOSED = ("Tiếng Việt rất đẹp", "Äpfel und Öl für Größen", "한국어 맞춤법", "がぎぐげご パピプ")
 
 
+@CHECKS.add(xfail="llama-server normalises no texts, and knows no sides")
 def normal_form(server: Server, client: Client) -> None:
     """A text in decomposed characters is the composed one where the model's tokenizer says so.
 
@@ -33,18 +36,9 @@ def normal_form(server: Server, client: Client) -> None:
             assert one["usage"] == other["usage"] or not server.model.nfc, composed
 
 
+@CHECKS.add()
 def look_alikes_are_text(_server: Server, client: Client) -> None:
     """</s> in a text is those four characters, as </t> is, not the end of anything."""
     alike = [client.tokenize(f"an <{letter}>old</{letter}> word") for letter in "st"]
     assert len(alike[0]) == len(alike[1])
     assert sum(a != b for a, b in zip(*alike, strict=True)) == 2
-
-
-CHECKS = (
-    Check(
-        "normal_form",
-        normal_form,
-        xfail="llama-server normalises no texts, and knows no sides",
-    ),
-    Check("look_alikes_are_text", look_alikes_are_text),
-)

@@ -7,21 +7,25 @@ from threading import Barrier
 
 import numpy as np
 
-from tests.contract.checks.check import Check
+from tests.contract.checks.check import Checks
 from tests.contract.checks.inputs import CORPUS, different_texts, same
 from tests.support.client import Client
 from tests.support.server import Server
 from tests.support.vectors import cosine, cosines, nearest
 
+CHECKS = Checks()
+
 CLIENTS = 32
 
 
+@CHECKS.add()
 def dims(server: Server, client: Client) -> None:
     """Exactly the model's dims, for a short text and for a long one."""
     everything = " ".join(document.text for document in CORPUS.documents)
     assert client.embed(["a", everything]).shape == (2, server.model.dims)
 
 
+@CHECKS.add()
 def unit_norm(_server: Server, client: Client) -> None:
     """Every vector has length 1.
 
@@ -32,6 +36,7 @@ def unit_norm(_server: Server, client: Client) -> None:
     assert np.abs(lengths - 1.0).max() < 1e-5
 
 
+@CHECKS.add()
 def finite(_server: Server, client: Client) -> None:
     """No vector holds NaN or infinity, and none is all zero."""
     found = client.embed(["a", "\n", *different_texts(10)])
@@ -39,6 +44,7 @@ def finite(_server: Server, client: Client) -> None:
     assert np.abs(found).max(axis=1).min() > 0.0
 
 
+@CHECKS.add()
 def distinct(server: Server, client: Client) -> None:
     """Different texts have different vectors."""
     found = client.embed(different_texts(10))
@@ -46,6 +52,7 @@ def distinct(server: Server, client: Client) -> None:
     assert cosines(found, found)[pairs].max() < same(server)
 
 
+@CHECKS.add()
 def deterministic(server: Server, client: Client) -> None:
     """Each request has the same answer again, even after other requests."""
     texts = different_texts(3)
@@ -54,6 +61,7 @@ def deterministic(server: Server, client: Client) -> None:
     assert cosine(first, client.embed(texts)).min() >= same(server)
 
 
+@CHECKS.add()
 def batch_equals_single(server: Server, client: Client) -> None:
     """Texts have the same vector alone and between shorter and longer neighbours."""
     text = different_texts(1)[0]
@@ -62,6 +70,7 @@ def batch_equals_single(server: Server, client: Client) -> None:
     assert cosine(batch[2:3], client.embed([text])).min() >= same(server)
 
 
+@CHECKS.add()
 def concurrent_clients(server: Server, client: Client) -> None:
     """Many clients at once, each of its own connection, get their own answers."""
     texts = different_texts(CLIENTS)
@@ -80,14 +89,3 @@ def concurrent_clients(server: Server, client: Client) -> None:
     for number, answer in enumerate(answers):
         assert nearest(answer, expected) == [number] * 3
         assert cosine(answer, expected[number]).min() >= same(server)
-
-
-CHECKS = (
-    Check("dims", dims),
-    Check("unit_norm", unit_norm),
-    Check("finite", finite),
-    Check("distinct", distinct),
-    Check("deterministic", deterministic),
-    Check("batch_equals_single", batch_equals_single),
-    Check("concurrent_clients", concurrent_clients),
-)

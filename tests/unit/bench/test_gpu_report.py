@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.wrong_server import WrongServer
+from tests.support.toy.server import ToyServer
 from tools.bench.__main__ import main
 from tools.bench.gpu import Memory, markdown
 from tools.bench.load import Sample, random_inputs, seconds_for
@@ -22,7 +22,7 @@ NANO = load_models().models["nano"]
 
 
 def test_inputs_are_different_and_as_long_as_asked() -> None:
-    with WrongServer(NANO) as server:
+    with ToyServer(NANO) as server:
         inputs = random_inputs(server.described().base_url, 20, 14)
         assert random_inputs(server.described().base_url, 20, 14) == inputs
     assert {len(tokens) for tokens in inputs} == {14}
@@ -35,9 +35,9 @@ def test_every_input_is_sent_once_by_as_many_clients_as_asked(
 ) -> None:
     together = threading.Barrier(3)
     sent = []
-    with WrongServer(NANO) as server:
+    with ToyServer(NANO) as server:
         inputs = random_inputs(server.described().base_url, 9, 5)
-        answer = server.embeddings
+        answer = server.embeddings.answer
 
         def wait(request: dict[str, Any], path_side: str | None = None) -> object:
             sent.append(json.dumps(request))
@@ -45,14 +45,14 @@ def test_every_input_is_sent_once_by_as_many_clients_as_asked(
             together.wait(timeout=30)
             return answer(request, path_side)
 
-        monkeypatch.setattr(server, "embeddings", wait)
+        monkeypatch.setattr(server.embeddings, "answer", wait)
         assert seconds_for(server.described().base_url, inputs, clients=3) > 0
     assert len(sent) == len(set(sent)) == 9
 
 
 def test_a_request_that_fails_is_no_measurement() -> None:
     with (
-        WrongServer(NANO) as server,
+        ToyServer(NANO) as server,
         pytest.raises(ToolError, match=r"answered 4\d\d to a request"),
     ):
         seconds_for(server.described().base_url, [[1, 2], [-1]], clients=2)

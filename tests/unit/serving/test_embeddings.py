@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
-from tests.support.wrong_server import WrongServer
+from tests.contract.faults.api import DimensionsIgnored
+from tests.support.toy.server import ToyServer
 from tools.common.errors import ToolError
 from tools.facts.models import load_models
 from tools.serving.client import EmbeddingServer
@@ -46,7 +47,7 @@ def answering(status: int, body: str) -> Iterator[str]:
 
 
 def test_a_side_is_the_same_as_its_prefix() -> None:
-    with WrongServer(MODEL) as toy:
+    with ToyServer(MODEL) as toy:
         server = EmbeddingServer(toy.described().base_url + "/")
         for side, prefix in (("query", "Query: "), ("document", "Document: ")):
             assert np.array_equal(
@@ -55,15 +56,15 @@ def test_a_side_is_the_same_as_its_prefix() -> None:
 
 
 def test_dimensions_and_the_models_name() -> None:
-    with WrongServer(MODEL) as toy:
+    with ToyServer(MODEL) as toy:
         server = EmbeddingServer(toy.described().base_url)
         assert server.embed(["a", "b"]).shape == (2, 768)
         assert server.embed(["a", "b"], dimensions=64).shape == (2, 64)
-        assert server.model() == toy.name
+        assert server.model() == toy.identity.name
 
 
 def test_a_server_that_ignores_dimensions_is_noticed() -> None:
-    with WrongServer(MODEL, "dimensions ignored") as toy:
+    with ToyServer(MODEL, DimensionsIgnored) as toy:
         server = EmbeddingServer(toy.described().base_url)
         with pytest.raises(ToolError, match=r"\(1, 768\) numbers instead of \(1, 64\).*--no-patch"):
             server.embed(["a"], dimensions=64)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.wrong_server import WrongServer
+from tests.contract.faults.api import DimensionsIgnored
+from tests.support.toy.server import ToyServer
 from tools.common.errors import ToolError
 from tools.facts.corpus import load_corpus
 from tools.facts.models import load_models
@@ -24,7 +25,7 @@ def test_same_order_counts_pairs() -> None:
 
 
 def test_sizes_are_measured_against_the_full_one() -> None:
-    with WrongServer(MODEL) as server:
+    with ToyServer(MODEL) as server:
         agreements = measure(server.described().base_url, MODEL, CORPUS, lexical=True)
     floats = [each for each in agreements if each.form == "float"]
     assert [each.size for each in floats] == sorted(MODEL.matryoshka, reverse=True)
@@ -35,7 +36,7 @@ def test_sizes_are_measured_against_the_full_one() -> None:
 
 
 def test_forms_are_measured_at_every_size() -> None:
-    with WrongServer(MODEL) as server:
+    with ToyServer(MODEL) as server:
         agreements = measure(server.described().base_url, MODEL, CORPUS, lexical=True)
     for form in ("int8", "ubinary"):
         of_form = [each for each in agreements if each.form == form]
@@ -51,5 +52,5 @@ def test_bits_in_another_order_than_the_numbers_rank_the_same() -> None:
 
 
 def test_a_server_that_ignores_dimensions_is_an_error() -> None:
-    with WrongServer(MODEL, "dimensions ignored") as server, pytest.raises(ToolError, match="512"):
+    with ToyServer(MODEL, DimensionsIgnored) as server, pytest.raises(ToolError, match="512"):
         measure(server.described().base_url, MODEL, CORPUS, lexical=True)
