@@ -19,6 +19,7 @@ ORDER = (
     "fields",
     "forms",
     "tei",
+    "cohere",
     "vectors",
     "retrieval",
     "elasticsearch",

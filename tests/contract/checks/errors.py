@@ -104,8 +104,9 @@ BAD_REQUESTS = {
 }
 
 
-#: Routes that answer as text-embeddings-inference does.
-ROUTES_OF_TEI = re.compile(r"/(embed|info)/*$|^/+(query/*|document/*)?$")
+#: Routes that answer as text-embeddings-inference does, and as Cohere does.
+ROUTES_OF_TEI = re.compile(r"(?<!v[12])/(embed|info)/*$|^/+(query/*|document/*)?$")
+ROUTES_OF_COHERE = re.compile(r"/v[12]/embed/*$")
 
 #: The most bytes of a refusal: a sentence, and room for a value of ordinary size in it.
 SHORT = 2000
@@ -116,6 +117,9 @@ def assert_refused(response: httpx.Response) -> None:
     answer = describe(response)
     assert 400 <= response.status_code < 500, answer
     assert response.headers.get("content-type", "").startswith("application/json"), answer
+    if ROUTES_OF_COHERE.search(response.request.url.path):
+        assert isinstance(response.json().get("message"), str), answer
+        return
     error = response.json().get("error")
     if ROUTES_OF_TEI.search(response.request.url.path):
         assert isinstance(error, str), answer

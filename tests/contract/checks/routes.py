@@ -35,6 +35,8 @@ SERVED = {
     "/query/embed": "POST",
     "/document/embed": "POST",
     "/info": "GET",
+    "/v1/embed": "POST",
+    "/v2/embed": "POST",
     "/tokenize": "POST",
     "/detokenize": "POST",
 }

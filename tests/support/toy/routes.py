@@ -9,6 +9,8 @@ from typing import Any
 from tests.contract.checks.errors import ROUTES_OF_TEI
 from tests.contract.checks.routes import ALIASES, SERVED
 from tests.support.refusals import RefusalError, bad_request
+from tests.support.toy.cohere import PATHS as COHERE_PATHS
+from tests.support.toy.cohere import ToyCohere
 from tests.support.toy.embeddings import ToyEmbeddings
 from tests.support.toy.front import ToyFront
 from tests.support.toy.identity import refusal_of_model
@@ -41,9 +43,10 @@ class Answer:
 class ToyRoutes:
     """Answers requests, once the front has let them in."""
 
-    def __init__(self, front: ToyFront, embeddings: ToyEmbeddings) -> None:
+    def __init__(self, front: ToyFront, embeddings: ToyEmbeddings, cohere: ToyCohere) -> None:
         self.front = front
         self.embeddings = embeddings
+        self.cohere = cohere
 
     def handle(self, request: ToyRequest) -> Answer:
         """Return what answers a request, whatever it is."""
@@ -130,6 +133,8 @@ class ToyRoutes:
                 raise bad_request("inputs is missing", "inputs")
             request["input"] = request.pop("inputs")
             return self.tei_form(self.embeddings.answer(request, _TEI_PATHS[path]))
+        if path in COHERE_PATHS:
+            return self.cohere.answer(COHERE_PATHS[path], body)
         if path == "/tokenize":
             request = self.embeddings.parse(body)
             tokens = self.embeddings.toy.tokens(request.get("content", ""))
@@ -148,6 +153,8 @@ class ToyRoutes:
 
     def refused(self, path: str, refusal: RefusalError) -> Answer:
         """Return a refusal in the form of the API whose route it is."""
+        if self.listed(path) in COHERE_PATHS:
+            return Answer(refusal.status, self.cohere.error(refusal), refusal.headers)
         is_tei = ROUTES_OF_TEI.search(path)
         return self.tei_refusal(refusal) if is_tei else self.openai_refusal(refusal)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from tests.support.server import Server
+from tests.support.toy.cohere import ToyCohere
 from tests.support.toy.embeddings import ToyEmbeddings
 from tests.support.toy.fields import ToyFields
 from tests.support.toy.forms import ToyForms
@@ -55,7 +56,8 @@ class ToyServer:
             part(ToyForms)(),
             self.metrics,
         )
-        self.routes = part(ToyRoutes)(self.front, self.embeddings)
+        cohere = part(ToyCohere)(self.embeddings)
+        self.routes = part(ToyRoutes)(self.front, self.embeddings, cohere)
         self._http = _Listener(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
 
