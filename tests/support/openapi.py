@@ -1,0 +1,114 @@
+"""docs/serve/openapi.yaml: what it describes, and requests that are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import requests
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as seeded
+from schemathesis import Case, GenerationMode, Response
+from schemathesis import openapi as schemathesis
+from schemathesis.schemas import APIOperation, BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.support.server import Server
+from tools.facts.paths import ROOT
+
+DESCRIPTION = ROOT / "docs" / "serve" / "openapi.yaml"
+
+CONFORMS = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+VALID, INVALID = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+
+
+def description() -> dict[str, Any]:
+    """Return the description as it is written."""
+    raw: dict[str, Any] = yaml.safe_load(DESCRIPTION.read_text())
+    return raw
+
+
+def operations() -> list[tuple[str, str]]:
+    """Return the method and the path of each operation."""
+    raw = description()
+    items = raw["components"]["pathItems"]
+    return [
+        (method.upper(), path)
+        for path, item in raw["paths"].items()
+        for method in items[item["$ref"].rpartition("/")[2]]
+        if method != "parameters"
+    ]
+
+
+def described(server: Server, name: str) -> BaseSchema:
+    """Return the description with the sizes and tokens of the served model, which is called so."""
+    raw = description()
+    model = server.model.name.capitalize()
+    parts = raw["components"]
+    parts["schemas"]["Size"]["anyOf"] = [
+        {"$ref": f"#/components/schemas/SizeOf{model}"},
+        {"type": "null"},
+    ]
+    parts["schemas"]["Token"] = {"$ref": f"#/components/schemas/TokenOf{model}"}
+    (parameter,) = (each for each in parts["pathItems"]["model"]["parameters"] if "name" in each)
+    parameter["example"] = name
+    return schemathesis.from_dict(raw)
+
+
+def judge(case: Case, response: Response, *, lenient: bool = False) -> None:
+    """Expect an answer as it is described, and a refusal of what is described as wrong.
+
+    A lenient route may take what is described as wrong.
+    """
+    wrong = case.meta is not None and case.meta.generation.mode.is_negative
+    case.validate_response(
+        response, checks=[*CONFORMS, *([negative_data_rejection] if wrong and not lenient else [])]
+    )
+    # What is described for other times: a model that is loaded, a server that ends.
+    assert response.status_code < 500, f"{case.as_curl_command()}\n{response.status_code}"
+
+
+def session(server: Server) -> requests.Session:
+    """Return what sends requests with the server's key."""
+    opened = requests.Session()
+    opened.trust_env = False  # proxies are for the outside world
+    if server.api_key:
+        opened.headers["Authorization"] = f"Bearer {server.api_key}"
+    return opened
+
+
+def each_example(
+    operation: APIOperation[Any, Any, Any, Any, Any],
+    mode: GenerationMode,
+    *,
+    number: int,
+    seed: int,
+    try_one: Callable[[Case], None],
+) -> None:
+    """Make so many requests from a description. Where one fails, the smallest that does is shown."""
+
+    @seeded(seed)
+    @settings(
+        max_examples=number,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def run(case: Case) -> None:
+        try_one(case)
+
+    run()
