@@ -6,7 +6,6 @@ The same requests are sent each time. ``-m slow`` sends others for five minutes 
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from itertools import count
 
 import pytest
 import requests
-from schemathesis import Case
+from schemathesis import Response
 from schemathesis.schemas import BaseSchema
 
 from tests.contract.checks.inputs import same
@@ -47,20 +46,26 @@ class Fuzz:
         self.valid: Counter[int] = Counter()
         self.invalid: Counter[int] = Counter()
 
+    def send(self, case: openapi.Request, *, lenient: bool = False) -> Response:
+        """Send a request and judge its answer."""
+        response = case.call(
+            base_url=self.server.base_url, session=self.session, timeout=TIMEOUT_SECONDS
+        )
+        openapi.judge(case, response, lenient=lenient)
+        return response
+
     def ask(self, method: str, path: str, seed: int) -> None:
         """Send valid requests, and to what takes a body invalid ones."""
         operation = self.schema[path][method]
         ways = [(VALID, self.valid)] + [(INVALID, self.invalid)] * (method == "POST")
         for mode, statuses in ways:
 
-            def try_one(case: Case, statuses: Counter[int] = statuses) -> None:
-                response = case.call(
-                    base_url=self.server.base_url, session=self.session, timeout=TIMEOUT_SECONDS
-                )
-                openapi.judge(case, response, lenient=path in LENIENT)
-                statuses[response.status_code] += 1
+            def try_one(case: openapi.Request, statuses: Counter[int] = statuses) -> None:
+                statuses[self.send(case, lenient=path in LENIENT).status_code] += 1
 
-            openapi.each_example(operation, mode, number=EXAMPLES, seed=seed, try_one=try_one)
+            openapi.each_example(
+                operation, mode, number=EXAMPLES, seed=f"{seed} {method} {path}", try_one=try_one
+            )
 
 
 @contextmanager
@@ -78,23 +83,45 @@ def need_patches(server: Server, config: pytest.Config) -> None:
     need(config, "patches", available=not server.bare, why="the bare server has other routes")
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("method", "path"), [pytest.param(*each, id=" ".join(each)) for each in OPERATIONS]
+)
 def test_a_route_is_as_described(
     server: Server, method: str, path: str, pytestconfig: pytest.Config
 ) -> None:
     need_patches(server, pytestconfig)
     with fuzzing(server) as fuzz:
+        assert fuzz.send(openapi.example(fuzz.schema, method, path)).status_code == 200
         fuzz.ask(method, path, seed=0)
-    # Each route has an example in the description that succeeds.
-    assert fuzz.valid[200], fuzz.valid
+
+
+FIELDS = openapi.description()["components"]["schemas"]["Fields"]["properties"]
+#: A route of each form, and the field that its texts go into.
+FORMS = (("/v1/embeddings", "input"), ("/embed", "inputs"))
+
+
+@pytest.mark.parametrize("field", sorted(FIELDS))
+def test_a_field_is_as_described(server: Server, field: str, pytestconfig: pytest.Config) -> None:
+    """Each of its values is taken alone, and what it cannot be is refused: it is no unknown one."""
+    need_patches(server, pytestconfig)
+    with fuzzing(server) as fuzz:
+        values = openapi.values(fuzz.schema.raw_schema, FIELDS[field])
+        assert values
+        for path, inputs in FORMS:
+            for value in values:
+                case = fuzz.schema[path]["POST"].Case(body={inputs: "a text", field: value})
+                assert fuzz.send(case).status_code == 200, f"{path} {value!r}"
+            case = fuzz.schema[path]["POST"].Case(body={inputs: "a text", field: {"a": 1}})
+            response = fuzz.send(case)
+            assert response.status_code in (400, 422), path
+            assert f"`{field}`" in response.text, response.text
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3 * SECONDS)
 def test_all_routes_are_as_described(server: Server, pytestconfig: pytest.Config) -> None:
     need_patches(server, pytestconfig)
-    given = pytestconfig.getoption("--hypothesis-seed")
-    first = random.randrange(2**32) if given is None else int(given)
+    first = openapi.seed(pytestconfig)
     deadline = time.monotonic() + SECONDS
     with fuzzing(server) as fuzz:
         for seed in count(first):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
+import httpx
+import pytest
 import requests
 import yaml
 from hypothesis import HealthCheck, given, settings
-from hypothesis import seed as seeded
+from hypothesis import seed as seeded_with
 from schemathesis import Case, GenerationMode, Response
 from schemathesis import openapi as schemathesis
 from schemathesis.schemas import APIOperation, BaseSchema
@@ -22,6 +25,9 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.support.server import Server
 from tools.facts.paths import ROOT
+
+#: A request that is made from the description, or by hand.
+Request = Case[Any]
 
 DESCRIPTION = ROOT / "docs" / "serve" / "openapi.yaml"
 
@@ -67,7 +73,51 @@ def described(server: Server, name: str) -> BaseSchema:
     return schemathesis.from_dict(raw)
 
 
-def judge(case: Case, response: Response, *, lenient: bool = False) -> None:
+def example(schema: BaseSchema, method: str, path: str) -> Request:
+    """Return the request that the description gives as an example."""
+    raw = schema.raw_schema
+    item = raw["components"]["pathItems"][raw["paths"][path]["$ref"].rpartition("/")[2]]
+    given = {each["name"]: each["example"] for each in item["parameters"] if "name" in each}
+    more: dict[str, Any] = {}
+    if method == "POST":
+        more["body"] = item["post"]["requestBody"]["content"]["application/json"]["example"]
+    return schema[path][method].Case(path_parameters=given, **more)
+
+
+def seed(config: pytest.Config) -> int:
+    """Return the number of ``--hypothesis-seed``, or any."""
+    given = config.getoption("--hypothesis-seed")
+    return random.randrange(2**32) if given is None else int(given)
+
+
+def values(raw: dict[str, Any], schema: dict[str, Any]) -> list[Any]:
+    """Return every value that a schema lists, the ends of a range, and one of any other kind."""
+    if "$ref" in schema:
+        return values(raw, raw["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    if "enum" in schema:
+        return list(schema["enum"])
+    if "anyOf" in schema:
+        return [value for each in schema["anyOf"] for value in values(raw, each)]
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    found: list[Any] = []
+    for kind in kinds:
+        match kind:
+            case "null":
+                found.append(None)
+            case "boolean":
+                found += [True, False]
+            case "integer":
+                found += [schema["minimum"], schema["maximum"]]
+            case "string":
+                found.append("a text")
+            case "array":
+                found += [[value] for value in values(raw, schema["items"])]
+            case _:
+                raise AssertionError(f"no value of the type {kind}: {schema}")
+    return found
+
+
+def judge(case: Request, response: Response | httpx.Response, *, lenient: bool = False) -> None:
     """Expect an answer as it is described, and a refusal of what is described as wrong.
 
     A lenient route may take what is described as wrong.
@@ -90,16 +140,16 @@ def session(server: Server) -> requests.Session:
 
 
 def each_example(
-    operation: APIOperation[Any, Any, Any, Any, Any],
+    operation: APIOperation[Any, Any, Any, Any],
     mode: GenerationMode,
     *,
     number: int,
-    seed: int,
-    try_one: Callable[[Case], None],
+    seed: str,
+    try_one: Callable[[Request], None],
 ) -> None:
-    """Make so many requests from a description. Where one fails, the smallest that does is shown."""
+    """Make so many requests of an operation; where one fails, the smallest that does is shown."""
 
-    @seeded(seed)
+    @seeded_with(seed)
     @settings(
         max_examples=number,
         database=None,
@@ -108,7 +158,7 @@ def each_example(
         suppress_health_check=list(HealthCheck),
     )
     @given(operation.as_strategy(generation_mode=mode))
-    def run(case: Case) -> None:
+    def run(case: Request) -> None:
         try_one(case)
 
     run()
