@@ -1,8 +1,10 @@
 """Five minutes of requests that nobody would write: none is answered 500, none ends the server.
 
-They go to every route, those that are not served included, by every method; some are not even HTTP.
+They begin as those of docs/serve/openapi.yaml, and then values and bytes of them are changed. They
+go to every route, those that are not served included, by every method; some are not even HTTP.
+``test_openapi.py`` asks what is described, as it is described.
 ``pytest tests/contract/test_fuzz.py -m slow -s`` prints the seed and how many answers there were of
-each status.
+each status; ``--hypothesis-seed SEED`` begins with that seed.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.contract.checks.errors import assert_refused
+from tests.contract.checks.errors import ROUTES_OF_TEI, assert_refused
 from tests.contract.checks.inputs import same
-from tests.contract.checks.routes import NOT_SERVED, SERVED
+from tests.contract.checks.routes import NOT_SERVED
 from tests.contract.checks.sides import DOCUMENT, QUERY
+from tests.support import openapi
 from tests.support.client import Client, describe, vectors
 from tests.support.requirements import need
 from tests.support.server import Server
@@ -33,15 +36,23 @@ from tools.common.console import say
 SECONDS = 300
 THREADS = 4
 
+#: All that is described, with the method of each.
+DESCRIBED = {path.replace("{model}", "a-model"): method for method, path in openapi.operations()}
 #: Embeddings most of the time; the rest of what is served, and what is not, each now and then.
-EMBEDDINGS = [path for path in SERVED if path.endswith(("/embeddings", "/embedding", "/embed"))]
+EMBEDDINGS = [
+    path for path, method in DESCRIBED.items() if method == "POST" and "token" not in path
+]
 PATHS = (
     ["/v1/embeddings"] * 60
     + EMBEDDINGS * 10
     + ["/tokenize", "/detokenize"] * 4
-    + [*SERVED, *NOT_SERVED]
-    + ["/v1/models/a-model", "/models/%00", "/v1/models/..%2f..", "/v1/embeddings/", "/%ff"]
+    + [*DESCRIBED, *NOT_SERVED]
+    + ["/models/%00", "/v1/models/..%2f..", "/v1/embeddings/", "/%ff"]
 )
+#: From the bodies that these take the others' are made, too.
+BODIES_OF = ("/v1/embeddings", "/embed", "/tokenize", "/detokenize")
+#: How many bodies of each there are to begin with.
+BODIES = 150
 METHODS = ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "GET", "POST"]
 HEADERS: dict[str, list[str]] = {
     "X-Request-Id": ["an-id", "two words", "x" * 200, '";quoted"'],
@@ -96,37 +107,12 @@ ODD = [
     float("inf"),
     *TEXTS,
 ]
-VALID: dict[str, list[Any]] = {
-    "model": [
-        "any-model",
-        "jina-embeddings-v5-text-nano",
-        "jinaai/jina-embeddings-v5-text-small-retrieval",
-    ],
-    "encoding_format": ["float", "base64"],
-    "dimensions": [32, 64, 128, 256, 512, 768],
-    "input_type": ["query", "document", "search", "ingest", "passage", "search_query"],
-    "task": ["retrieval.query", "retrieval.passage", "text-matching", ""],
-    "truncate": [True, False, "END", "NONE", "START"],
-    "embedding_type": ["float", "base64", "int8", "uint8", "binary", "ubinary", ["binary"]],
-    "output_dtype": ["float", "int8", "uint8", "binary", "ubinary"],
-    "output_dimension": [64, 256],
-    "prompt_name": ["query", "document"],
-    "late_chunking": [True, False],
-    "normalized": [True, False],
-    "truncation": [True, False],
-    "inputs": ["a text", ["a text", [1, 2, 3]]],
-    "user": ["someone"],
-    "embd_normalize": [-1, 0, 1, 2, 7],
-    "content": ["a text", ["a text", [1, 2, 3]]],
-    "stream": [True, False],
-    "tokens": [[1, 2, 3], []],
-    "add_special": [True, False],
-    "with_pieces": [True, False],
-    "prompt": ["a text"],
-    "messages": [[{"role": "user", "content": "a text"}]],
-    "n_predict": [1],
-    "grammar": ["root ::= " + "(" * 2000],
-    "id_slot": [0, -1, 99],
+#: Fields of llama-server's own routes, which are not described.
+UNKNOWN: dict[str, Any] = {
+    "stream": True,
+    "n_predict": 1,
+    "grammar": "root ::= " + "(" * 2000,
+    "id_slot": 99,
 }
 
 
@@ -141,32 +127,36 @@ def odd_value(rng: random.Random, depth: int = 0) -> Any:
     return {key: odd_value(rng, depth + 1) for key in rng.sample(keys, rng.randrange(4))}
 
 
-def good_input(rng: random.Random) -> Any:
-    """Return an input that a server must take, or that is wrong in the number of a token only."""
+def bodies(server: Server, seed: int) -> dict[str, list[Any]]:
+    """Return requests of each kind that are made from the description."""
+    made: dict[str, list[Any]] = {path: [] for path in BODIES_OF}
+    schema = openapi.described(server, "a-model")
+    for path, found in made.items():
 
-    def single() -> Any:
-        if rng.random() < 0.85:  # nearly all arrays are refused: they do not end as they must
-            return rng.choice(TEXTS)
-        limit = rng.choice([100, 100, 100, 200_000])
-        return [rng.randrange(limit) for _ in range(rng.choice([1, 3, 20, 200]))]
+        def keep(case: openapi.Request, found: list[Any] = found) -> None:
+            found.append(case.body)
 
-    return single() if rng.random() < 0.4 else [single() for _ in range(rng.choice([1, 1, 2, 5]))]
+        openapi.each_example(
+            schema[path]["POST"], openapi.VALID, number=BODIES, seed=f"{seed} {path}", try_one=keep
+        )
+    return made
 
 
-def request(rng: random.Random, context: int) -> Any:
-    """Return a request, with odd values at a few places."""
+def request(rng: random.Random, known: list[Any], context: int) -> Any:
+    """Return one of the known requests, with odd values at a few places."""
     if rng.random() < 0.03:
         return odd_value(rng)
-    body = {"input": good_input(rng) if rng.random() < 0.7 else odd_value(rng)}
-    for name, values in VALID.items():
-        if rng.random() < 0.05:  # more, and nearly every request would be refused for one of them
-            body[name] = rng.choice(values) if rng.random() < 0.7 else odd_value(rng)
-    if rng.random() < 0.05:
-        del body["input"]
+    body = dict(rng.choice(known))
+    if rng.random() < 0.3:
+        body[rng.choice(sorted(body) or ["input"])] = odd_value(rng)
     if rng.random() < 0.1:
-        body = {"inputs": good_input(rng), "truncate": rng.choice([True, False])}
-    if rng.random() < 0.02 and not body.get("truncate"):
-        body["input"] = [[1] * (context + rng.randrange(1, 5))]  # refused before it costs time
+        name = rng.choice(sorted(UNKNOWN))
+        body[name] = UNKNOWN[name]
+    if rng.random() < 0.2:
+        texts = [name for name in ("input", "inputs", "content") if name in body]
+        body[texts[0] if texts else "input"] = rng.choice(TEXTS)
+    if rng.random() < 0.02:
+        body = {"input": [[1] * (context + rng.randrange(1, 5))]}  # refused before it costs time
     return body
 
 
@@ -190,14 +180,14 @@ def mutated(rng: random.Random, body: bytes) -> bytes:
     return bytes(changed)
 
 
-def content(rng: random.Random, context: int) -> bytes:
+def content(rng: random.Random, known: list[Any], context: int) -> bytes:
     """Return the body of a request."""
     kind = rng.random()
     if kind < 0.02:
         return rng.randbytes(rng.randrange(200))
     if kind < 0.03:
         return b'{"input": ' + b"[" * rng.choice([10, 199, 200, 100_000])
-    body = json.dumps(request(rng, context), ensure_ascii=rng.random() < 0.8)
+    body = json.dumps(request(rng, known, context), ensure_ascii=rng.random() < 0.8)
     encoded = body.encode("utf-8", "surrogatepass")
     if rng.random() < 0.05:
         part = b'--X\r\nContent-Disposition: form-data; name="input"\r\n\r\n'
@@ -216,18 +206,19 @@ class Sent:
     raw: bool
 
 
-def sent(rng: random.Random, context: int) -> Sent:
+def sent(rng: random.Random, made: dict[str, list[Any]], context: int) -> Sent:
     """Return any request."""
     path = rng.choice(PATHS)
-    method = SERVED.get(path, "POST") if rng.random() < 0.9 else rng.choice(METHODS)
+    method = DESCRIBED.get(path, "POST") if rng.random() < 0.9 else rng.choice(METHODS)
     headers = {name: rng.choice(HEADERS[name]) for name in HEADERS if rng.random() < 0.02}
     headers["Content-Type"] = rng.choice(CONTENT_TYPES)
-    body = content(rng, context) if method != "GET" or rng.random() < 0.1 else b""
+    known = made.get(path) or made["/embed" if ROUTES_OF_TEI.search(path) else "/v1/embeddings"]
+    body = content(rng, known, context) if method != "GET" or rng.random() < 0.1 else b""
     return Sent(method, path, headers, body, rng.random() < 0.05)
 
 
 #: Fields that may ask for other numbers than float32.
-FORMS = {"embedding_type", "output_dtype", "encoding_format"}
+FORMS = {"encoding_format", "embedding_type", "embedding_types", "encoding_type", "output_dtype"}
 
 
 def asked(request: Sent) -> set[str]:
@@ -275,8 +266,9 @@ def send_raw(rng: random.Random, server: Server, request: Sent) -> None:
 @pytest.mark.timeout(3 * SECONDS)
 def test_nothing_is_answered_500(server: Server, pytestconfig: pytest.Config) -> None:
     need(pytestconfig, "patches", available=not server.bare, why="the bare server answers 500")
-    seed = random.randrange(2**32)
-    say(f"\nfuzz: seed {seed}")
+    seed = openapi.seed(pytestconfig)
+    say(f"\nfuzz: --hypothesis-seed {seed}")
+    made = bodies(server, seed)
     deadline = time.monotonic() + SECONDS
 
     def send_for_a_while(number: int) -> Counter[int]:
@@ -284,7 +276,7 @@ def test_nothing_is_answered_500(server: Server, pytestconfig: pytest.Config) ->
         statuses: Counter[int] = Counter()
         with Client(server.base_url, server.api_key) as client:
             while time.monotonic() < deadline:
-                one = sent(rng, server.model.context)
+                one = sent(rng, made, server.model.context)
                 try:
                     if one.raw:
                         send_raw(rng, server, one)
