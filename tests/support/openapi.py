@@ -117,14 +117,11 @@ def values(raw: dict[str, Any], schema: dict[str, Any]) -> list[Any]:
     return found
 
 
-def judge(case: Request, response: Response | httpx.Response, *, lenient: bool = False) -> None:
-    """Expect an answer as it is described, and a refusal of what is described as wrong.
-
-    A lenient route may take what is described as wrong.
-    """
+def judge(case: Request, response: Response | httpx.Response) -> None:
+    """Expect an answer as it is described, and a refusal of what is described as wrong."""
     wrong = case.meta is not None and case.meta.generation.mode.is_negative
     case.validate_response(
-        response, checks=[*CONFORMS, *([negative_data_rejection] if wrong and not lenient else [])]
+        response, checks=[*CONFORMS, *([negative_data_rejection] if wrong else [])]
     )
     # What is described for other times: a model that is loaded, a server that ends.
     assert response.status_code < 500, f"{case.as_curl_command()}\n{response.status_code}"

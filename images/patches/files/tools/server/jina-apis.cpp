@@ -29,12 +29,17 @@ const char * jina_input_field(jina_api api) {
                                         "input";
 }
 
-std::vector<jina_form> jina_take_cohere_forms(jina_api api, ordered_json & body) {
-    for (const char * name : { "input", "inputs", "content" }) {
-        if (jina_field(body, name)) {
-            throw jina_bad_request(std::string("`") + name + "` is not known here: texts go into `texts`", name);
+void jina_refuse_other_inputs(jina_api api, const ordered_json & body) {
+    const std::string own = jina_input_field(api);
+    for (const char * name : { "input", "inputs", "texts", "content", "messages" }) {
+        const ordered_json * value = jina_field(body, name);
+        if (value && name != own && *value != "" && *value != ordered_json::array()) {
+            throw jina_bad_request(std::string("`") + name + "` is not known here: texts go into `" + own + "`", name);
         }
     }
+}
+
+std::vector<jina_form> jina_take_cohere_forms(jina_api api, ordered_json & body) {
     const ordered_json * texts = jina_field(body, "texts");
     if (texts && !(texts->is_array() && std::all_of(texts->begin(), texts->end(), [](const auto & each) { return each.is_string(); }))) {
         throw jina_bad_request("`texts` must be a list of texts", "texts");

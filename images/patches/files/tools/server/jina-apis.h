@@ -20,8 +20,11 @@ bool jina_is_cohere(jina_api api);
 // The field that holds the inputs of a request.
 const char * jina_input_field(jina_api api);
 
-// Checks a request of Cohere's API, and takes out the forms that it asks for: there an answer has several.
-// Throws jina_bad_request where its texts are no list of texts, or stand in another API's field.
+// Throws jina_bad_request where texts stand in another API's field: they would not be embedded.
+void jina_refuse_other_inputs(jina_api api, const nlohmann::ordered_json & body);
+
+// Takes out the forms that a request of Cohere's API asks for: there an answer has several. Throws
+// jina_bad_request where its texts are no list of texts.
 std::vector<jina_form> jina_take_cohere_forms(jina_api api, nlohmann::ordered_json & body);
 
 // An answer of text-embeddings-inference: the vectors, and nothing beside them.

@@ -2,6 +2,7 @@
 
 #include "jina-apis.h"
 #include "jina-fields.h"
+#include "jina-inputs.h"
 #include "jina-lifecycle.h"
 #include "jina-requests.h"
 #include "jina-settings.h"
@@ -21,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <functional>
 #include <mutex>
 #include <sstream>
 #include <stdexcept>
@@ -107,54 +109,31 @@ void check_gpu() {
     LOG_WRN("%s; serving on the CPU\n", why.c_str());
 }
 
-ordered_json parse(const std::string & text) {
+ordered_json parse_object(const std::string & text) {
+    ordered_json body;
     try {
-        return ordered_json::parse(text);
+        body = ordered_json::parse(text);
     } catch (const ordered_json::exception & error) {
         const std::string message = error.what(); // "[json.exception.parse_error.101] parse error at line ..."
         throw jina_bad_request("the request is not valid JSON: " + message.substr(message.find("] ") + 2, 500));
     }
+    if (!body.is_object()) {
+        throw jina_bad_request(std::string("the request must be a JSON object, not ") + body.type_name());
+    }
+    return body;
 }
 
-bool is_token_array(const ordered_json & value) {
-    return value.is_array() && !value.empty() &&
-           std::all_of(value.begin(), value.end(), [](const ordered_json & each) { return each.is_number_integer(); });
-}
-
-bool is_single(const ordered_json & input) {
-    return input.is_string() || input.is_object() || is_token_array(input);
-}
-
-// The single inputs in a request's input, in place.
-std::vector<ordered_json *> split(ordered_json & input, const std::string & field) {
-    if (is_single(input)) {
-        return { &input };
-    }
-    if (!input.is_array()) {
-        throw jina_bad_request("`" + field + "` must be a text, an array of token numbers, or a list of these, not " + input.type_name(), field);
-    }
-    if (input.empty()) {
-        throw jina_bad_request("`" + field + "` must not be an empty list", field);
-    }
-    std::vector<ordered_json *> inputs;
-    for (auto & each : input) {
-        inputs.push_back(&each);
-    }
-    return inputs;
-}
-
-// Jina's own API has texts as objects, beside images and what is to be fetched from an address.
-void take_text(ordered_json & input, const std::string & name) {
-    if (!input.is_object()) {
-        return;
-    }
-    for (const auto & [key, value] : input.items()) {
-        if (key != "text" && !(key == "type" && value == "text")) {
-            throw jina_bad_request("`" + name + "` holds `" + jina_shown(key) + "`, but this server embeds texts only: {\"text\": \"...\"}", name);
+// The answer of a handler, or its refusal.
+server_http_res_ptr answer_or_refuse(const std::function<server_http_res_ptr()> & handler) {
+    try {
+        return handler();
+    } catch (const jina_bad_request & why) {
+        ordered_json more = why.more;
+        if (!why.param.empty()) {
+            more["param"] = why.param;
         }
+        return jina_refusal(why.code, why.what(), why.type, more);
     }
-    const ordered_json text = jina_text_field(input, "text");
-    input                   = text;
 }
 
 } // namespace
@@ -167,11 +146,10 @@ struct jina_embeddings::impl {
 
     // the model's limits
     std::vector<int> allowed_dimensions;
-    int              n_vocab       = 0;
+    jina_vocabulary  vocabulary;
     size_t           longest       = 0; // tokens of one input
     size_t           longest_token = 0; // bytes
     bool             normalises    = false; // its tokenizer puts texts into NFC
-    int              end_token     = -1; // that its tokenizer ends every text with; -1: none
 
     std::string              model_name;
     std::string              model_kind; // architecture, size and quantisation
@@ -187,12 +165,11 @@ struct jina_embeddings::impl {
     server_http_res_ptr answer(const server_http_req & req, const handler_t & upstream, jina_api written, jina_side given) const;
     server_http_res_ptr models(const server_http_req & req, const handler_t & upstream) const;
     server_http_res_ptr info() const;
-    server_http_res_ptr convert(const server_http_req & req, const handler_t & upstream) const;
+    server_http_res_ptr convert(const server_http_req & req, const handler_t & upstream, bool to_text) const;
 
   private:
     jina_options         read_options(const ordered_json & body, jina_api written, jina_side given) const;
     void                 check_model(const std::string & name) const;
-    void                 check(const ordered_json & input, const std::string & name) const;
     void                 add_prefix(ordered_json & input, const std::string & name, jina_side which) const;
     std::vector<int32_t> tokenize(const server_http_req & req, const std::string & text) const;
     bool fit(const server_http_req & req, ordered_json & input, const std::string & name, const jina_options & wanted) const;
@@ -246,32 +223,6 @@ jina_options jina_embeddings::impl::read_options(const ordered_json & body, jina
                                " dimensions are scaled to length 1 again, so `normalized` can only be true and `embd_normalize` 2");
     }
     return wanted;
-}
-
-// Refuses an input that is no text and no token array, or holds nothing.
-void jina_embeddings::impl::check(const ordered_json & input, const std::string & name) const {
-    if (input == "" || input == ordered_json::array()) {
-        throw jina_bad_request("`" + name + "` must not be empty", name);
-    }
-    if (input.is_string()) {
-        return;
-    }
-    if (!is_token_array(input)) {
-        throw jina_bad_request("`" + name + "` must be a text or an array of token numbers", name);
-    }
-    for (const auto & token : input) {
-        if (token < 0 || token >= n_vocab) {
-            throw jina_bad_request("`" + name + "` holds the token " + jina_shown(token) + ", but tokens go from 0 to " +
-                                   std::to_string(n_vocab - 1), name);
-        }
-    }
-    // The vector is that of the last token. Another tokenizer's numbers, as some clients send them, are
-    // other words here, and nearly never end so.
-    if (end_token >= 0 && input.back() != end_token) {
-        throw jina_bad_request("`" + name + "` is an array of tokens that does not end with " + std::to_string(end_token) +
-                               ", as every text does for this model: send the text instead. LangChain does with "
-                               "check_embedding_ctx_length=False", name);
-    }
 }
 
 // A side that is given wins: a text that begins with the other side's prefix has both.
@@ -334,7 +285,7 @@ bool jina_embeddings::impl::fit(const server_http_req & req,
                                name, "exceed_context_size_error", { { "n_prompt_tokens", tokens.size() }, { "n_ctx", longest } });
     }
     // The last token stays where it is the one that the model ends each text with, and pools at.
-    const int kept = tokens.back() == end_token ? 1 : 0;
+    const int kept = tokens.back() == vocabulary.end ? 1 : 0;
     tokens.erase(tokens.begin() + (longest - kept), tokens.end() - kept);
     input = tokens;
     return true;
@@ -366,16 +317,13 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
                                                   const handler_t &       upstream,
                                                   jina_api                written,
                                                   jina_side               given) const {
-    ordered_json body = parse(req.body);
-    if (!body.is_object()) {
-        throw jina_bad_request(std::string("the request must be a JSON object, not ") + body.type_name());
-    }
+    ordered_json           body = parse_object(req.body);
     std::vector<jina_form> forms;
     if (jina_is_cohere(written)) {
         forms = jina_take_cohere_forms(written, body);
-    } else if (written == jina_api::openai && body.contains("content")) {
+    } else if (written == jina_api::openai && jina_field(body, "content")) {
         // llama.cpp's own form of a request, which it answers in its own form, whatever the path
-        if (body.contains("input")) {
+        if (jina_field(body, "input")) {
             throw jina_bad_request("the request holds both `input` and `content`", "content");
         }
         if (given != JINA_SIDE_NONE) {
@@ -383,8 +331,9 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
         }
         written = jina_api::llama_cpp;
     }
+    jina_refuse_other_inputs(written, body);
     const std::string field = jina_input_field(written);
-    if (!body.contains(field)) {
+    if (!jina_field(body, field.c_str())) {
         throw jina_bad_request("`" + field + "` is missing", field);
     }
     ordered_json input = std::move(body.at(field));
@@ -393,8 +342,8 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     check_model(jina_text_field(body, "model"));
     const jina_options wanted = read_options(body, written, given);
 
-    const bool        single = is_single(input);
-    const auto        inputs = split(input, field);
+    const bool        single = jina_is_single(input);
+    const auto        inputs = jina_split(input, field);
     std::vector<bool> cut;
     if (inputs.size() > jina_get_settings().max_inputs) {
         throw jina_bad_request("the request holds " + std::to_string(inputs.size()) + " inputs, but at most " +
@@ -405,8 +354,8 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     }
     for (ordered_json * each : inputs) {
         const std::string name = single ? field : field + "[" + std::to_string(cut.size()) + "]";
-        take_text(*each, name);
-        check(*each, name);
+        jina_take_text(*each, name);
+        jina_check_input(*each, name, vocabulary);
         if (wanted.side != JINA_SIDE_NONE) {
             add_prefix(*each, name, wanted.side);
         }
@@ -517,16 +466,18 @@ server_http_res_ptr jina_embeddings::impl::models(const server_http_req & req, c
 }
 
 // /tokenize and /detokenize: one long text at a time, and none that no input can be.
-server_http_res_ptr jina_embeddings::impl::convert(const server_http_req & req, const handler_t & upstream) const {
+server_http_res_ptr jina_embeddings::impl::convert(const server_http_req & req, const handler_t & upstream, bool to_text) const {
     const size_t most = longest * longest_token;
-    if (req.body.size() <= std::min<size_t>(most, 64 * 1024)) {
-        return upstream(req);
-    }
     if (req.body.size() > 2 * most) {
-        return jina_refusal(400, "the request has " + std::to_string(req.body.size()) + " bytes, more than any input can have",
-                            "exceed_context_size_error");
+        throw jina_bad_request("the request has " + std::to_string(req.body.size()) + " bytes, more than any input can have", "",
+                               "exceed_context_size_error");
     }
-    std::lock_guard<std::mutex> one_at_a_time(counting);
+    std::unique_lock<std::mutex> one_at_a_time(counting, std::defer_lock);
+    if (req.body.size() > std::min<size_t>(most, 64 * 1024)) {
+        one_at_a_time.lock();
+    }
+    const ordered_json body = parse_object(req.body);
+    to_text ? jina_check_detokenize(body, vocabulary) : jina_check_tokenize(body, vocabulary);
     return upstream(req);
 }
 
@@ -543,28 +494,18 @@ bool jina_embeddings::init(server_routes & routes) {
     }
     self->tokenizer = routes.post_tokenize;
 
-    const auto converting = [self = self](handler_t upstream) -> handler_t {
-        return [=](const server_http_req & req) { return self->convert(req, upstream); };
+    const auto converting = [self = self](handler_t upstream, bool to_text) -> handler_t {
+        return [=](const server_http_req & req) { return answer_or_refuse([&] { return self->convert(req, upstream, to_text); }); };
     };
-    routes.post_tokenize   = converting(routes.post_tokenize);
-    routes.post_detokenize = converting(routes.post_detokenize);
+    routes.post_tokenize   = converting(routes.post_tokenize, false);
+    routes.post_detokenize = converting(routes.post_detokenize, true);
     routes.get_models      = [self = self, upstream = routes.get_models](const server_http_req & req) {
         return self->models(req, upstream);
     };
     routes.get_metrics = jina_metrics(routes.get_metrics);
 
     const auto in_front_of = [self = self](handler_t upstream, jina_api written, jina_side given) -> handler_t {
-        return [=](const server_http_req & req) -> server_http_res_ptr {
-            try {
-                return self->answer(req, upstream, written, given);
-            } catch (const jina_bad_request & why) {
-                ordered_json more = why.more;
-                if (!why.param.empty()) {
-                    more["param"] = why.param;
-                }
-                return jina_refusal(why.code, why.what(), why.type, more);
-            }
-        };
+        return [=](const server_http_req & req) { return answer_or_refuse([&] { return self->answer(req, upstream, written, given); }); };
     };
     const handler_t embed = routes.post_embeddings_oai;
 
@@ -592,14 +533,14 @@ void jina_embeddings::model_loaded(const server_context & server) {
     const llama_model *   model = llama_get_model(ctx);
     const llama_vocab *   vocab = llama_model_get_vocab(model);
 
-    self->n_vocab = llama_vocab_n_tokens(vocab);
+    self->vocabulary.size = llama_vocab_n_tokens(vocab);
 
     char tokenizer_pre[64] = "";
     llama_model_meta_val_str(model, "tokenizer.ggml.pre", tokenizer_pre, sizeof(tokenizer_pre));
     self->normalises = jina_normalises(tokenizer_pre);
 
     std::vector<char> piece(64 * 1024);
-    for (int token = 0; token < self->n_vocab; token++) {
+    for (int token = 0; token < self->vocabulary.size; token++) {
         const int size      = llama_token_to_piece(vocab, token, piece.data(), (int) piece.size(), 0, true);
         self->longest_token = std::max<size_t>(self->longest_token, std::abs(size));
     }
@@ -609,7 +550,7 @@ void jina_embeddings::model_loaded(const server_context & server) {
     bare.resize(std::max(0, llama_tokenize(vocab, "a", 1, bare.data(), (int) bare.size(), false, true)));
     whole.resize(std::max(0, llama_tokenize(vocab, "a", 1, whole.data(), (int) whole.size(), true, true)));
     if (!whole.empty() && (bare.empty() || whole.back() != bare.back())) {
-        self->end_token = whole.back();
+        self->vocabulary.end = whole.back();
     }
 
     char kind[128] = "";
