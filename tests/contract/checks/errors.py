@@ -30,8 +30,8 @@ class BadRequest:
     xfail: str | None = None
 
 
-def _json(xfail: str | None = None, **fields: object) -> BadRequest:
-    return BadRequest(json.dumps(fields).encode(), xfail=xfail)
+def _json(xfail: str | None = None, path: str = "/v1/embeddings", **fields: object) -> BadRequest:
+    return BadRequest(json.dumps(fields).encode(), path=path, xfail=xfail)
 
 
 _PARSER = "llama-server answers 500 with its JSON parser's own exception"
@@ -39,6 +39,7 @@ _TYPES = "llama-server answers 500 to an input of the wrong type"
 _ONE = "llama-server takes a list with a number in it for one input"
 _EMPTY = "llama-server embeds the token that it adds to the empty text"
 _IGNORED = "llama-server ignores dimensions and answers 200"
+_TOKENS = "llama-server takes what is of another type for none, or for another value"
 _NORMALIZE = "llama-server takes any number for embd_normalize, or answers 500"
 
 BAD_REQUESTS = {
@@ -101,6 +102,15 @@ BAD_REQUESTS = {
     ),
     "truncate_text": _json(input="a text", truncate="yes", xfail="llama-server knows no truncate"),
     "input_type_number": _json(input="a text", input_type=5, xfail="llama-server knows no sides"),
+    "tokenize_list": BadRequest(b"[]", path="/tokenize", xfail=_TOKENS),
+    "tokenize_nothing": _json(path="/tokenize", text="a text", xfail=_TOKENS),
+    "tokenize_fraction": _json(path="/tokenize", content=["a text", 1.5], xfail=_TOKENS),
+    "tokenize_flag_text": _json(
+        path="/tokenize", content="a text", add_special="yes", xfail=_TOKENS
+    ),
+    "detokenize_nothing": _json(path="/detokenize", content="a text", xfail=_TOKENS),
+    "detokenize_flag": _json(path="/detokenize", tokens=[True], xfail=_TOKENS),
+    "detokenize_out_of_vocabulary": _json(path="/detokenize", tokens=[10_000_000]),
 }
 
 

@@ -14,6 +14,7 @@ from tests.support.toy.cohere import ToyCohere
 from tests.support.toy.embeddings import ToyEmbeddings
 from tests.support.toy.front import ToyFront
 from tests.support.toy.identity import refusal_of_model
+from tests.support.toy.model import END
 from tests.support.toy.request import ToyRequest
 
 #: Where embeddings are answered, and for which side.
@@ -135,11 +136,28 @@ class ToyRoutes:
             return self.tei_form(self.embeddings.answer(request, _TEI_PATHS[path]))
         if path in COHERE_PATHS:
             return self.cohere.answer(COHERE_PATHS[path], body)
-        if path == "/tokenize":
+        if path in ("/tokenize", "/detokenize"):
             request = self.embeddings.parse(body)
-            tokens = self.embeddings.toy.tokens(request.get("content", ""))
-            return {"tokens": tokens if request.get("add_special") else tokens[:-1]}
-        return {"content": ""} if path == "/detokenize" else None
+            is_text = path == "/detokenize"
+            return self.text(request) if is_text else self.tokens(request)
+        return None
+
+    def tokens(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the tokens of a text; raises RefusalError where it is none."""
+        content, special = request.get("content"), request.get("add_special", False)
+        if not isinstance(content, str) or not isinstance(special, bool):
+            raise bad_request("content must be a text, and add_special a flag", "content")
+        tokens = self.embeddings.toy.tokens(content)
+        return {"tokens": tokens if special else tokens[:-1]}
+
+    def text(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a text of no tokens: the toy cannot turn them back."""
+        tokens = request.get("tokens")
+        if not isinstance(tokens, list) or any(type(each) is not int for each in tokens):
+            raise bad_request("tokens must be a list of tokens", "tokens")
+        if any(not 0 <= each <= END for each in tokens):
+            raise bad_request("tokens holds one that is none", "tokens")
+        return {"content": ""}
 
     def own_form(self, answer: dict[str, Any]) -> list[Any]:
         """Return an answer in llama.cpp's own form."""
