@@ -160,12 +160,6 @@ def bake(session: nox.Session) -> None:
 
 
 @nox.session
-def quality(session: nox.Session) -> None:
-    """Measure what each size and form costs in ranking; `-- nano`, `--weights synthetic`."""
-    tool(session, "serving.quality")
-
-
-@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the image over HTTP: speed, latency, start, memory; `-- --quick`, `--images A B`."""
     install_group(session, "bench")
@@ -186,7 +180,7 @@ def pins(session: nox.Session) -> None:
 
 @nox.session
 def search(session: nox.Session) -> None:
-    """Search by meaning in a database, booted or yours; `-- elasticsearch`, `-- postgresql`."""
+    """Search by meaning in a database, `-- elasticsearch`, `-- postgresql`, or by all `-- sizes`."""
     tool(session, "search")
 
 

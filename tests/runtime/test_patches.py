@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.contract.checks.errors import assert_refused
-from tests.contract.checks.inputs import SAME, token_array
+from tests.contract.checks.inputs import SAME_QUANTISED, token_array
 from tests.support.client import Client, Input, vectors
 from tests.support.containers import (
     base_url,
@@ -62,7 +62,7 @@ def test_an_image_alone_knows_prefixes_and_sizes(patched: str) -> None:
     with serving(patched, "small") as address, Client(address) as client:
         query = ask(address, "/query/v1/embeddings", input="a text")
         by_hand = client.embed([f"{QUERY}a text"])
-        assert cosine(vectors(query.json()), by_hand).min() >= SAME["Q8_0"]
+        assert cosine(vectors(query.json()), by_hand).min() >= SAME_QUANTISED
         assert client.embed(["a text"], dimensions=1024).shape == (1, 1024)
         refused = ask(address, input="a text", dimensions=33)
     assert_refused(refused)
@@ -76,7 +76,7 @@ def test_default_dimensions(patched: str) -> None:
         short = client.embed(["a text"])
         full = client.embed(["a text"], dimensions=768)
         assert short.shape == (1, 64)
-        assert cosine(short, truncate(full, 64)).min() >= SAME["Q8_0"]
+        assert cosine(short, truncate(full, 64)).min() >= SAME_QUANTISED
         assert client.embed(["a text"], encoding_format="base64").shape == (1, 64)
         assert client.embed(["a text"], dimensions=32).shape == (1, 32)
 
@@ -208,7 +208,7 @@ def test_the_limit_is_the_context_that_is_set(patched: str, model: str) -> None:
         cut = client.embeddings(list[Input]([text, tokens, "short"]), truncate=True)
         assert [item["truncated"] for item in cut["data"]] == [True, True, False]
         by_hand = client.embed([[*tokens[: limit - 1], tokens[-1]]])
-        assert cosine(vectors(cut)[:2], np.repeat(by_hand, 2, axis=0)).min() >= SAME["Q8_0"]
+        assert cosine(vectors(cut)[:2], np.repeat(by_hand, 2, axis=0)).min() >= SAME_QUANTISED
         assert ask(address, input=[[*tokens[: limit - 1], tokens[-1]]]).status_code == 200
         assert_refused(ask(address, input=[[*tokens[:limit], tokens[-1]]]))
 
@@ -250,10 +250,10 @@ def test_long_inputs_share_the_context_without_an_error(patched: str) -> None:
         together = client.embed(inputs)
         with ThreadPoolExecutor(len(inputs)) as pool:
             answers = list(pool.map(lambda each: ask(address, input=[each]), inputs * 2))
-    assert cosine(together, alone).min() >= SAME["Q8_0"]
+    assert cosine(together, alone).min() >= SAME_QUANTISED
     assert [answer.status_code for answer in answers] == [200] * len(answers)
     apart = np.concatenate([vectors(answer.json()) for answer in answers])
-    assert cosine(apart, np.concatenate([alone, alone])).min() >= SAME["Q8_0"]
+    assert cosine(apart, np.concatenate([alone, alone])).min() >= SAME_QUANTISED
 
 
 @pytest.mark.parametrize(
@@ -279,4 +279,4 @@ def test_a_cpu_works_on_about_a_thousand_tokens_together(
         together = client.embed(inputs)
         assert client.metrics()["llamacpp:n_decode_total"] - before == batches
         alone = [client.embed([tokens])[0] for tokens in inputs]
-    assert cosine(together, np.array(alone)).min() >= SAME["Q8_0"]
+    assert cosine(together, np.array(alone)).min() >= SAME_QUANTISED

@@ -10,17 +10,16 @@ from tools.facts.corpus import load_corpus
 
 CORPUS = load_corpus()
 
-#: The least cosine at which two vectors are the same but for rounding, by quantisation. Where
-#: the weights are Q8_0, so are the activations between the layers (steps of 1/127 of a block's
-#: largest value); where they are F16 the activations are rounded to 11 bits. A change in the
-#: order of additions, as batching makes, moves some activations by one such step. Two different
-#: texts are well below both.
-SAME = {"F16": 0.9999, "Q8_0": 0.999, "Q4_K_M": 0.999}
+#: The least cosine at which two vectors are the same but for rounding. Where the weights are
+#: quantised, so are the activations between the layers (steps of 1/127 of a block's largest value);
+#: where they are F16 the activations are rounded to 11 bits. A change in the order of additions, as
+#: batching makes, moves some activations by one such step. Two different texts are well below both.
+SAME_F16, SAME_QUANTISED = 0.9999, 0.999
 
 
 def same(server: Server) -> float:
     """Return the least cosine at which two of the server's vectors differ by rounding only."""
-    return SAME[server.quantisation]
+    return SAME_F16 if server.quantisation == "F16" else SAME_QUANTISED
 
 
 def different_texts(count: int) -> list[str]:

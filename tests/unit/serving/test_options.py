@@ -16,10 +16,11 @@ from tools.facts.images import Image
 from tools.facts.models import load_models
 from tools.native import __main__ as native
 from tools.native.build import Build
+from tools.search import sizes
 from tools.search.__main__ import main as search
 from tools.search.elasticsearch import run as elasticsearch
 from tools.search.postgresql import run as postgresql
-from tools.serving import bake, demo, options, profile, quality, up
+from tools.serving import bake, demo, options, profile, up
 
 MODELS = load_models()
 NANO = MODELS.models["nano"]
@@ -31,7 +32,7 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "demo": demo.main,
     "up": lambda more: up.main(["up", "nano", *more]),
     "bake": lambda more: bake.main(["nano", *more]),
-    "quality": lambda more: quality.main(["nano", *more]),
+    "sizes": lambda more: search(["sizes", *more]),
     "native": lambda more: native.main(["serve", "nano", *more]),
     "elasticsearch": lambda more: search(["elasticsearch", *more]),
     "postgresql": lambda more: search(["postgresql", "--dsn", DSN, *more]),
@@ -80,7 +81,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr("tools.common.web.PAUSES", ())
     monkeypatch.setattr(options, "ensure_engine", lambda: None)
     monkeypatch.setattr(options, "build_image", machine.build_image)
-    for module in (demo, quality, postgresql):
+    for module in (demo, sizes, postgresql):
         monkeypatch.setattr(module, "booted", machine.serve)
     monkeypatch.setattr(up, "model_environment", machine.serve)
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""What a smaller vector costs: `nox -s quality` asks a server for every Matryoshka size and form.
+"""What a smaller vector costs, by every Matryoshka size and form that a server has.
 
 The example corpus's searches are ranked with each and compared with the ranking of the full
 vectors of float32. On synthetic weights this shows that sizes and forms work, not what they cost:
@@ -8,7 +8,6 @@ their numbers are random, where a trained model puts what matters most first.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.common.console import say, table
-from tools.common.errors import run_verb
 from tools.facts.corpus import Corpus, load_corpus
-from tools.facts.images import load_images
-from tools.facts.models import Model, load_models
+from tools.facts.images import Images
+from tools.facts.models import Model, Models
 from tools.serving.client import EmbeddingServer
 from tools.serving.options import (
-    add_image_arguments,
-    add_weights_arguments,
     choose_image,
     choose_weights,
     compose_overrides,
@@ -115,32 +111,18 @@ def show(model: Model, corpus: Corpus, agreements: Sequence[Agreement], *, weigh
     table(rows, header)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Boot each model and measure it."""
-    images, models, corpus = load_images(), load_models(), load_corpus()
-    parser = argparse.ArgumentParser(prog="nox -s quality --", description=main.__doc__)
-    # No choices: argparse would apply them to the empty default as well.
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(models.models))
-    add_weights_arguments(parser, models)
-    add_image_arguments(parser, gpu=True)
-    options = parser.parse_args(arguments)
-    unknown = set(options.models) - set(models.models)
-    if unknown:
-        parser.error(f"unknown model {min(unknown)}; there are {', '.join(models.models)}")
+def run(images: Images, models: Models, options: argparse.Namespace) -> None:
+    """Boot the model and measure it."""
     image = choose_image(images, options)
-    for name in options.models or models.models:
-        model = models.models[name]
-        weights = choose_weights(models, model, options)
-        with booted(
-            model,
-            weights.file,
-            image=image,
-            synthetic=weights.synthetic,
-            overrides=compose_overrides(options),
-        ) as running:
-            agreements = measure(running.base_url, model, corpus, lexical=weights.synthetic)
-        show(model, corpus, agreements, weights=options.weights)
-
-
-if __name__ == "__main__":
-    sys.exit(run_verb(main))
+    model = models.models[options.model]
+    weights = choose_weights(models, model, options)
+    with booted(
+        model,
+        weights.file,
+        image=image,
+        synthetic=weights.synthetic,
+        overrides=compose_overrides(options),
+    ) as running:
+        corpus = load_corpus()
+        agreements = measure(running.base_url, model, corpus, lexical=weights.synthetic)
+    show(model, corpus, agreements, weights=options.weights)

@@ -10,7 +10,7 @@ from tests.support.toy.server import ToyServer
 from tools.common.errors import ToolError
 from tools.facts.corpus import load_corpus
 from tools.facts.models import load_models
-from tools.serving.quality import measure, same_order, similarities
+from tools.search.sizes import measure, same_order, similarities
 
 MODEL = load_models().models["nano"]
 CORPUS = load_corpus()
