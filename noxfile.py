@@ -180,7 +180,7 @@ def pins(session: nox.Session) -> None:
 
 @nox.session
 def search(session: nox.Session) -> None:
-    """Search by meaning in a database, `-- elasticsearch`, `-- postgresql`, or by all `-- sizes`."""
+    """Search by meaning in a database: `-- elasticsearch`, `-- postgresql`; or by `-- sizes`."""
     tool(session, "search")
 
 
