@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.recipes.front import build_front
 from tests.recipes.program import SEARCH, TEXT, Run, run_python
 from tests.support.client import Client
 from tests.support.requirements import need
@@ -68,6 +69,12 @@ def python(patched: Server, tmp_path: Path, pytestconfig: pytest.Config) -> Run:
     why = "`nox -s test -- tests/recipes` makes an environment with them"
     need(pytestconfig, "clients", available=interpreter is not None, why=why)
     return partial(run_python, interpreter, patched, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def front_image(engine: None) -> str:
+    """The image that has what stands in front of servers and beside them."""
+    return build_front()
 
 
 @pytest.fixture

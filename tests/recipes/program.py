@@ -45,10 +45,16 @@ _Path("shown.json").write_text(_json.dumps(_shown, default=lambda each: each.tol
 
 def block(page: str, heading: str, language: str) -> str:
     """Return the one block of a language under a heading of a page of docs/."""
+    (found,) = blocks(page, heading, language)
+    return found
+
+
+def blocks(page: str, heading: str, language: str) -> list[str]:
+    """Return the blocks of a language under a heading of a page of docs/, in their order."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (section,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.M | re.S)
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)
-    return str(found)
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)
+    return found
 
 
 def changed(program: str, old: str, new: str) -> str:
