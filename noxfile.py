@@ -101,6 +101,7 @@ def lock(session: nox.Session) -> None:
         what = ("--group", group, "--constraint", shared, "-o", f"{LOCKS.name}/{group}.txt")
         session.run(*compile_, *what, *how, *said)
     session.run(*compile_, "--group", "recipes", "-o", f"{LOCKS.name}/recipes.txt", *how, *said)
+    session.run(python(session), "-m", "tools.facts.clients")
 
 
 def run_to_the_end(session: nox.Session, *arguments: str) -> None:

@@ -65,10 +65,11 @@ def changed(program: str, old: str, new: str) -> str:
 
 def aimed(program: str, server: Server) -> str:
     """Return a program for this server: its address, key, model and dimensions."""
-    program = changed(program, "http://localhost:8080", server.base_url)
-    program = program.replace("unused", server.api_key or "unused")
     program = program.replace("768", str(server.model.dims))
-    return program.replace(NANO.served_as, server.model.served_as)
+    program = program.replace(NANO.served_as, server.model.served_as)
+    program = program.replace("unused", server.api_key or "unused")
+    # At last, because it may have any number in it.
+    return changed(program, "http://localhost:8080", server.base_url)
 
 
 def run_python(

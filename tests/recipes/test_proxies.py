@@ -62,21 +62,17 @@ HAPROXY = Proxy(
     answer="timeout server 600s",
 )
 
-#: Boots a proxy in front of an address, its block with something changed.
+#: Boots a proxy in front of an address: by its block, or by that with something changed.
 Boot = Callable[..., AbstractContextManager[str]]
 
-
-@pytest.fixture(params=[NGINX, HAPROXY], ids=["nginx", "haproxy"])
-def proxy(request: pytest.FixtureRequest) -> Proxy:
-    found: Proxy = request.param
-    return found
+EACH = pytest.mark.parametrize("proxy", [NGINX, HAPROXY], ids=["nginx", "haproxy"])
 
 
 @pytest.fixture
-def boot(proxy: Proxy, front_image: str, tmp_path: Path) -> Boot:
-    def boot(server: str, text: str = proxy.block) -> AbstractContextManager[str]:
+def boot(front_image: str, tmp_path: Path) -> Boot:
+    def boot(proxy: Proxy, server: str, text: str | None = None) -> AbstractContextManager[str]:
         port = free_port()
-        files = proxy.files(text, server, port)
+        files = proxy.files(text or proxy.block, server, port)
         return running(front_image, files, proxy.command, port, tmp_path)
 
     return boot
@@ -92,10 +88,11 @@ def with_seconds(proxy: Proxy, setting: str, number: int) -> str:
     return changed(proxy.block, setting, setting.replace(f"{seconds(setting)}s", f"{number}s"))
 
 
+@EACH
 def test_sides_keys_and_ids_pass_through(
     boot: Boot, proxy: Proxy, patched: Server, wanted: Wanted
 ) -> None:
-    with boot(patched.base_url) as url, Client(url, patched.api_key) as client:
+    with boot(proxy, patched.base_url) as url, Client(url, patched.api_key) as client:
         for path, text, judge in (
             ("/query/v1/embeddings", SEARCH, wanted.is_query),
             ("/document/v1/embeddings", TEXT, wanted.is_document),
@@ -107,11 +104,12 @@ def test_sides_keys_and_ids_pass_through(
             assert answer.headers["X-Request-Id"] == "mine"
 
 
+@EACH
 def test_a_large_request_is_the_servers_to_judge(
     boot: Boot, proxy: Proxy, patched: Server, wanted: Wanted
 ) -> None:
     """Large by a field that means nothing, so that it takes no time to embed."""
-    with boot(patched.base_url) as url, Client(url, patched.api_key) as client:
+    with boot(proxy, patched.base_url) as url, Client(url, patched.api_key) as client:
         fields = {"input": SEARCH, "input_type": "query", "user": "x" * 7_900_000}
         answer = client.request("POST", "/v1/embeddings", json=fields)
         wanted.is_query(answer.json()["data"][0]["embedding"])
@@ -121,14 +119,10 @@ def test_a_large_request_is_the_servers_to_judge(
         assert answer.json()["error"]["message"]
 
 
-def test_nginx_by_itself_stops_at_a_megabyte(
-    front_image: str, tmp_path: Path, patched: Server
-) -> None:
-    port = free_port()
+def test_nginx_by_itself_stops_at_a_megabyte(boot: Boot, patched: Server) -> None:
     text = changed(NGINX.block, "client_max_body_size 9m;", "")
-    files = NGINX.files(text, patched.base_url, port)
     with (
-        running(front_image, files, NGINX.command, port, tmp_path) as url,
+        boot(NGINX, patched.base_url, text) as url,
         Client(url, patched.api_key) as client,
     ):
         fields = {"input": SEARCH, "user": "x" * 1_100_000}
@@ -136,48 +130,46 @@ def test_nginx_by_itself_stops_at_a_megabyte(
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, "text/html")
 
 
+@EACH
 def test_an_answer_that_takes_long_is_not_cut(boot: Boot, proxy: Proxy) -> None:
     """It waits longer than it would by itself, and the page's setting is what decides."""
     ask = partial(httpx.get, timeout=2 * SECONDS, trust_env=False)
-    with Backend(SECONDS) as backend, boot(backend.base_url) as url:
+    with Backend(SECONDS) as backend, boot(proxy, backend.base_url) as url:
         assert ask(url + "/long").status_code == 200
 
 
+@EACH
 def test_the_pages_setting_is_what_cuts(boot: Boot, proxy: Proxy) -> None:
     text = with_seconds(proxy, proxy.answer, 1)
-    with Backend(SECONDS) as backend, boot(backend.base_url, text) as url:
+    with Backend(SECONDS) as backend, boot(proxy, backend.base_url, text) as url:
         begun = time.monotonic()
         answer = httpx.get(url + "/long", timeout=SECONDS, trust_env=False)
         assert answer.status_code == 504
         assert time.monotonic() - begun < SECONDS / 2
 
 
-def test_nginx_ends_idle_connections_before_the_server_does(
-    front_image: str, tmp_path: Path
-) -> None:
+def test_nginx_ends_idle_connections_before_the_server_does(boot: Boot) -> None:
     setting = "keepalive_timeout 60s"
     settings = (ROOT / "docs" / "operate" / "settings.md").read_text(encoding="utf-8")
     (ours,) = re.findall(r"`JINA_IDLE_SECONDS` +\| `(\d+)`", settings)
     assert seconds(setting) < int(ours)
     # That it is this setting which ends them: with another number they end by that.
     text = with_seconds(NGINX, setting, 2)
-    port = free_port()
-    with Backend(0) as backend:
-        files = NGINX.files(text, backend.base_url, port)
-        with running(front_image, files, NGINX.command, port, tmp_path) as url:
-            assert httpx.get(url, trust_env=False).status_code == 200
-            wait_until(lambda: "/" in backend.idle, "nginx ends the connection")
+    with Backend(0) as backend, boot(NGINX, backend.base_url, text) as url:
+        assert httpx.get(url, trust_env=False).status_code == 200
+        wait_until(lambda: "/" in backend.idle, "nginx ends the connection")
     assert 1 < backend.idle["/"] < seconds(setting) / 2
 
 
-def test_haproxy_keeps_no_idle_connections(front_image: str, tmp_path: Path) -> None:
+def test_haproxy_keeps_no_idle_connections(boot: Boot) -> None:
     """Its client stays, so that it has no other reason to end the connection."""
-    port = free_port()
-    with Backend(0) as backend, httpx.Client(trust_env=False) as client:
-        files = HAPROXY.files(HAPROXY.block, backend.base_url, port)
-        with running(front_image, files, HAPROXY.command, port, tmp_path) as url:
-            assert client.get(url).status_code == 200
-            wait_until(lambda: "/" in backend.idle, "HAProxy ends the connection")
+    with (
+        Backend(0) as backend,
+        boot(HAPROXY, backend.base_url) as url,
+        httpx.Client(trust_env=False) as client,
+    ):
+        assert client.get(url).status_code == 200
+        wait_until(lambda: "/" in backend.idle, "HAProxy ends the connection")
     assert backend.idle["/"] < 1
 
 
