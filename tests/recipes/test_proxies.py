@@ -55,7 +55,7 @@ NGINX = Proxy(
     answer="proxy_read_timeout 600s",
 )
 HAPROXY = Proxy(
-    block=block(PAGE, "HAProxy", "haproxy"),
+    block=block(PAGE, "HAProxy", "text"),
     file="haproxy.cfg",
     command=["haproxy", "-W", "-f", "/recipe/haproxy.cfg"],
     listens=("bind *:80", "bind 127.0.0.1:{}"),
