@@ -15,6 +15,7 @@ from tests.support.client import Client
 from tests.support.requirements import need
 from tests.support.server import Server
 from tests.support.vectors import Vectors, cosine
+from tools.common.errors import ToolError
 from tools.facts.models import load_models
 
 MODELS = load_models()
@@ -72,9 +73,13 @@ def python(patched: Server, tmp_path: Path, pytestconfig: pytest.Config) -> Run:
 
 
 @pytest.fixture(scope="session")
-def front_image(engine: None) -> str:
+def front_image(engine: None, pytestconfig: pytest.Config) -> str:
     """The image that has what stands in front of servers and beside them."""
-    return build_front()
+    try:
+        return build_front()
+    except ToolError as error:
+        need(pytestconfig, "front", available=False, why=str(error))
+        raise
 
 
 @pytest.fixture

@@ -26,7 +26,10 @@ BASE = "debian:trixie-slim"
 
 
 def build_front() -> str:
-    """Build the image from the first origin of the base that answers, and return its name."""
+    """Build the image from the first origin of the base that answers, and return its name.
+
+    Raises ToolError when the base cannot be had or the build fails.
+    """
     base = resolve_base(load_images(), Choice(), engine_platform())
     with locked(IMAGE):
         build_folder("front", CONTEXT, {BASE: f"docker-image://{base.value}"}, tag=IMAGE)
