@@ -16,6 +16,8 @@ nox.options.default_venv_backend = "none"
 
 PROJECT = Path(__file__).parent / "pyproject.toml"
 ENVIRONMENT = Path(__file__).parent / ".nox" / "environment"
+#: The clients that tests/recipes runs do not go together with what all verbs share.
+CLIENTS = Path(__file__).parent / ".nox" / "recipes"
 WORKFLOWS = Path(__file__).parent / ".github" / "workflows"
 #: A file for each set of packages that is installed together, with the hash of every file that a
 #: package index may give: `nox -s pins -- packages`.
@@ -28,10 +30,10 @@ STAMP = "made-of.sha256"
 UNLOCKED = "JINA_UNLOCKED"
 
 
-def stamp() -> str:
+def stamp(packages: str = SHARED) -> str:
     """Return what an environment made now, by this Python, would be made of."""
     made_of = [PROJECT.read_bytes(), sys.version.encode()]
-    made_of.append(b"" if os.environ.get(UNLOCKED) else lock_of(SHARED).read_bytes())
+    made_of.append(b"" if os.environ.get(UNLOCKED) else lock_of(packages).read_bytes())
     return hashlib.sha256(b"".join(made_of)).hexdigest()
 
 
@@ -61,18 +63,22 @@ def pip_install(session: nox.Session, interpreter: Path | str, packages: str) ->
 def python(session: nox.Session) -> str:
     """Return the interpreter of the one environment that all verbs share.
 
-    It is made when pyproject.toml or the lock changed; an environment for each verb would
-    install the same packages ten times.
+    An environment for each verb would install the same packages ten times.
     """
+    return environment(session, ENVIRONMENT, SHARED)
+
+
+def environment(session: nox.Session, folder: Path, packages: str) -> str:
+    """Return the interpreter of an environment, made when pyproject.toml or its lock changed."""
     windows = sys.platform == "win32"
-    interpreter = ENVIRONMENT / ("Scripts/python.exe" if windows else "bin/python")
-    made_of = ENVIRONMENT / STAMP
-    if not made_of.is_file() or made_of.read_text() != stamp():
-        session.log("installing the project's packages into .nox/environment")
+    interpreter = folder / ("Scripts/python.exe" if windows else "bin/python")
+    made_of = folder / STAMP
+    if not made_of.is_file() or made_of.read_text() != stamp(packages):
+        session.log(f"installing the packages of locks/{packages}.txt into .nox/{folder.name}")
         # virtualenv comes with nox; Debian's own venv module lacks pip.
-        session.run(sys.executable, "-m", "virtualenv", "-q", "--clear", str(ENVIRONMENT))
-        pip_install(session, interpreter, SHARED)
-        made_of.write_text(stamp())
+        session.run(sys.executable, "-m", "virtualenv", "-q", "--clear", str(folder))
+        pip_install(session, interpreter, packages)
+        made_of.write_text(stamp(packages))
     return str(interpreter)
 
 
@@ -94,6 +100,8 @@ def lock(session: nox.Session) -> None:
     for group in ("nox", "native", "bench", "docs", "lock"):
         what = ("--group", group, "--constraint", shared, "-o", f"{LOCKS.name}/{group}.txt")
         session.run(*compile_, *what, *how, *said)
+    session.run(*compile_, "--group", "recipes", "-o", f"{LOCKS.name}/recipes.txt", *how, *said)
+    session.run(python(session), "-m", "tools.facts.clients")
 
 
 def run_to_the_end(session: nox.Session, *arguments: str) -> None:
@@ -238,4 +246,9 @@ def test(session: nox.Session) -> None:
         return
     session.run(python(session), "-m", "tools.engine")
     # PostgreSQL needs nothing more than Docker: its image is built from the same Debian base.
-    pytest(session, *parallel, "--require", "docker,postgres")
+    required = ("--require", "docker,postgres")
+    if any(option.startswith("tests/recipes") for option in session.posargs):
+        clients = environment(session, CLIENTS, "recipes")
+        pytest(session, *parallel, *required, "--clients", clients)
+    else:
+        pytest(session, *parallel, *required)

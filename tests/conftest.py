@@ -29,6 +29,7 @@ from tools.weights.recipe import Quantisation
 from tools.weights.synthetic import ensure_synthetic
 
 IMAGES, MODELS = load_images(), load_models()
+RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--soak-folder", help="where it leaves its figures and pictures instead of a temporary one"
     )
+    group.addoption("--clients", help="the Python that has the clients of tests/recipes")
     group.addoption("--keep", action="store_true", help="leave booted profiles running")
 
 
 def pytest_configure() -> None:
     """Tidy up after SIGTERM as after Ctrl-C: by itself pytest would leave its containers."""
     raise_on_sigterm()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave tests/recipes out unless it is named: `nox -s test` then makes its environment."""
+    if collection_path != RECIPES:
+        return None
+    named = [(config.invocation_params.dir / each.split("::")[0]).resolve() for each in config.args]
+    return not any(each.is_relative_to(RECIPES) for each in named) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,7 +15,9 @@ import noxfile
 from tools.common.errors import ToolError
 
 PROJECT = nox.project.load_toml(noxfile.PROJECT)
-GROUPS = ("nox", "native", "bench", "docs", "lock")
+#: What is installed on top of the environment that all verbs share.
+ON_TOP = ("nox", "native", "bench", "docs", "lock")
+GROUPS = (*ON_TOP, "recipes")
 #: The oldest Python and the newest that CI tries.
 PYTHONS = ("3.11", "3.14")
 #: Where the verbs are run: markers as pip evaluates them there.
@@ -85,7 +87,7 @@ def test_there_is_a_lock_for_each_group() -> None:
 def test_what_goes_on_top_of_the_environment_agrees_with_it() -> None:
     shared = {(each.name, str(each.specifier)) for each, _ in locked(noxfile.SHARED)}
     names = {name for name, _ in shared}
-    for group in GROUPS:
+    for group in ON_TOP:
         on_top = {(each.name, str(each.specifier)) for each, _ in locked(group)}
         assert {each for each in on_top if each[0] in names} <= shared
 

@@ -58,6 +58,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "output_dimensionality_not_supported": {"output_dimensionality": 33},
     # LlamaIndex, sentence-transformers, and others
     "encoding_type_unknown": {"encoding_type": "morse"},
+    "extra_body": {"extra_body": {"input_type": "query"}},
     "instruction": {"instruction": "Represent the text"},
     "prompt": {"prompt": "Query: "},
     # two that do not agree

@@ -269,6 +269,7 @@ const struct {
     { "title",                  {},                     "these models know no titles; put it into the text"         }, // Gemini
     { "prompt",                 {},                     "these models know two prompts, which `input_type` names"   },
     { "instruction",            {},                     "these models know two prompts, which `input_type` names"   },
+    { "extra_body",             {},                     "what is in it belongs into the request itself"         }, // OpenAI's client in Python takes it apart
     { "messages",               {},                     "texts go into `input`"                                     }, // vLLM
     { "texts",                  {},                     "texts go into `input`"                                     }, // Cohere
     { "inputs",                 {},                     "texts go into `input`"                                     },

@@ -1,0 +1,1 @@
+"""Each client of the docs, run against the server: `nox -s test -- tests/recipes`."""

@@ -1,0 +1,92 @@
+"""A real Prometheus, set up as docs/operate/monitoring.md does it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.recipes.front import authority, free_port, running
+from tests.recipes.program import SEARCH, blocks, changed
+from tests.support.client import Client
+from tests.support.containers import docker
+from tests.support.server import Server
+from tests.support.waiting import wait_until
+from tools.facts.paths import ROOT
+
+PAGE = "operate/monitoring.md"
+SCRAPE, RULES = blocks(PAGE, "Prometheus", "yaml")
+#: The page leaves Prometheus' own minute; a test does not.
+OFTEN = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+COMMAND = ["--config.file=/recipe/prometheus.yml", "--storage.tsdb.path=/tmp/data"]
+
+
+def files(server: Server) -> dict[str, str]:
+    """The page's files for this server."""
+    scrape = changed(SCRAPE, "localhost:8080", authority(server.base_url))
+    if server.api_key:
+        key = "authorization: {credentials_file: /recipe/key}"
+        scrape = changed(scrape, "    static_configs:", f"    {key}\n    static_configs:")
+    return {
+        "prometheus.yml": OFTEN + scrape,
+        "embeddings.yml": RULES,
+        "key": server.api_key or "",
+    }
+
+
+@pytest.fixture
+def prometheus(patched: Server, front_image: str, tmp_path: Path) -> Iterator[httpx.Client]:
+    port = free_port()
+    command = ["prometheus", *COMMAND, f"--web.listen-address=127.0.0.1:{port}"]
+    with (
+        running(front_image, files(patched), command, port, tmp_path) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        wait_until(lambda: client.get("/-/ready").status_code == 200, "Prometheus is ready")
+        yield client
+
+
+def values(prometheus: httpx.Client, query: str) -> list[float]:
+    """What an expression gives now."""
+    answer: dict[str, Any] = prometheus.get("/api/v1/query", params={"query": query}).json()
+    assert answer["status"] == "success", answer
+    return [float(each["value"][1]) for each in answer["data"]["result"]]
+
+
+def test_promtool_takes_both_files(front_image: str, patched: Server, tmp_path: Path) -> None:
+    for name, text in files(patched).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    tool = ["run", "--rm", "--user", "root", "--volume", f"{tmp_path}:/recipe:ro", front_image]
+    said = docker(*tool, "promtool", "check", "config", "/recipe/prometheus.yml")
+    assert "SUCCESS: 1 rule files found" in said
+    assert "SUCCESS: 4 rules found" in said
+
+
+def test_what_the_page_asks_for_is_there(prometheus: httpx.Client, patched: Server) -> None:
+    """Each name that the rules use has samples, and what was embedded is counted."""
+    wait_until(lambda: values(prometheus, 'up{job="embeddings"}') == [1], "the server is scraped")
+    (before,) = values(prometheus, "jina_inputs_total")
+    with Client(patched.base_url, patched.api_key) as client:
+        client.embed([SEARCH] * 3)
+        client.request("POST", "/v1/embeddings", json={"input": []})
+    wait_until(lambda: values(prometheus, "jina_inputs_total") >= [before + 3], "three are counted")
+    for name in sorted(set(re.findall(r"\b(?:jina_\w+|up)\b", RULES))):
+        assert values(prometheus, name), name
+    for name in re.findall(r"record: (\S+)", RULES):
+        wait_until(lambda name=name: bool(values(prometheus, name)), f"{name} is recorded")  # type: ignore[misc]
+    groups = prometheus.get("/api/v1/rules").json()["data"]["groups"]
+    assert [each["health"] for each in groups[0]["rules"]] == ["ok"] * 4
+    assert values(prometheus, 'up{job="embeddings"} == 0 or jina_ready == 0') == []
+
+
+def test_the_version_is_that_of_the_page(front_image: str) -> None:
+    page = (ROOT / "docs" / PAGE).read_text(encoding="utf-8")
+    (version,) = re.findall(
+        r"prometheus, version (\d+\.\d+)",
+        docker("run", "--rm", front_image, "sh", "-c", "prometheus --version 2>&1"),
+    )
+    assert f"for Prometheus {version}:" in page
