@@ -105,6 +105,7 @@ def soaked(running: Running, model: Model, seconds: float) -> tuple[Soak, list[N
 def restart(running: Running, soak: Soak) -> None:
     """Restart the server while its clients go on; it must end by itself, and tidily."""
     soak.restarting.set()
+    soak.restarts += 1
     try:
         docker("stop", "--time", "60", running.container_id, timeout=90)
         assert inspect(running.container_id)["State"]["ExitCode"] == 0

@@ -42,6 +42,8 @@ class Soak:
         self.enough = threading.Event()
         #: Set while the server is restarted: a refused connection is then no fault.
         self.restarting = threading.Event()
+        #: How often that was: a slow client may notice only later that its connection is gone.
+        self.restarts = 0
         self.statuses: Counter[str] = Counter()
         self.faults: list[str] = []
         self._lock = threading.Lock()
@@ -75,11 +77,12 @@ class Soak:
         rng = random.Random(seed)
         while not self.enough.is_set():
             client = rng.choices(list(CLIENTS), weights=list(CLIENTS.values()))[0]
+            restarts = self.restarts
             try:
                 outcome = client(self, rng)
             except (httpx.TransportError, OSError, AssertionError) as error:
                 outcome = f"{client.__name__}: {error!r}"
-                if not self.restarting.is_set():
+                if not self.restarting.is_set() and restarts == self.restarts:
                     with self._lock:
                         self.faults.append(outcome[:1000])
                     continue
