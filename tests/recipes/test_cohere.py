@@ -18,7 +18,7 @@ def test_each_side_is_the_servers(python: Run, wanted: Wanted) -> None:
     assert len(ran["bits"]) * 8 == len(ran["query"])
 
 
-def test_a_request_without_a_side_is_refused(python: Run) -> None:
+def test_the_client_asks_for_a_side_itself(python: Run) -> None:
     program = changed(PROGRAM, 'input_type="search_query", ', "")
-    with pytest.raises(AssertionError, match="`input_type` is missing"):
+    with pytest.raises(AssertionError, match="required keyword-only argument: 'input_type'"):
         python(program, **SHOWN)

@@ -102,6 +102,9 @@ BAD_REQUESTS = {
     ),
     "truncate_text": _json(input="a text", truncate="yes", xfail="llama-server knows no truncate"),
     "input_type_number": _json(input="a text", input_type=5, xfail="llama-server knows no sides"),
+    "extra_body_text": _json(
+        input="a text", extra_body="input_type", xfail="llama-server ignores extra_body"
+    ),
     "tokenize_list": BadRequest(b"[]", path="/tokenize", xfail=_TOKENS),
     "tokenize_nothing": _json(path="/tokenize", text="a text", xfail=_TOKENS),
     "tokenize_fraction": _json(path="/tokenize", content=["a text", 1.5], xfail=_TOKENS),

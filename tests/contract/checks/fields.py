@@ -58,7 +58,6 @@ REFUSED: dict[str, dict[str, Any]] = {
     "output_dimensionality_not_supported": {"output_dimensionality": 33},
     # LlamaIndex, sentence-transformers, and others
     "encoding_type_unknown": {"encoding_type": "morse"},
-    "extra_body": {"extra_body": {"input_type": "query"}},
     "instruction": {"instruction": "Represent the text"},
     "prompt": {"prompt": "Query: "},
     # two that do not agree
@@ -66,6 +65,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "two_dtypes": {"output_dtype": "int8", "encoding_format": "binary"},
     "two_sizes": {"dimensions": 64, "output_dimension": 128},
     "two_cuts": {"truncate": True, "truncation": False},
+    "two_in_extra_body": {"dimensions": 64, "extra_body": {"dimensions": 128}},
     "two_norms": {"normalized": True, "embd_normalize": -1},
 }
 

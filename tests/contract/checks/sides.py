@@ -34,7 +34,7 @@ class Way:
 
     prefix: str
     path: str = "/v1/embeddings"
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 WAYS = {
@@ -52,6 +52,7 @@ WAYS = {
     "prompt_type_document": Way(DOCUMENT, fields={"prompt_type": "document"}),
     "task_type_query": Way(QUERY, fields={"task_type": "RETRIEVAL_QUERY"}),
     "task_type_document": Way(DOCUMENT, fields={"task_type": "RETRIEVAL_DOCUMENT"}),
+    "extra_body": Way(QUERY, fields={"extra_body": {"input_type": "query"}}),
     "one_field_empty": Way(QUERY, fields={"input_type": "query", "task": ""}),
     "query_path": Way(QUERY, "/query/v1/embeddings"),
     "document_path": Way(DOCUMENT, "/document/v1/embeddings"),

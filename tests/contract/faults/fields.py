@@ -32,6 +32,12 @@ REFUSED = {
 } - {"refuses_field_truncate_start"}
 
 
+@FAULTS.add("extra_body ignored", caught_by={"side_extra_body", "refuses_field_two_in_extra_body"})
+class ExtraBodyIgnored(ToyEmbeddings):
+    def merged(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in request.items() if name != "extra_body"}
+
+
 @FAULTS.add(
     "other APIs' fields ignored",
     caught_by=REFUSED
@@ -53,7 +59,8 @@ class HarmlessFieldsRefused(ToyFields):
 
 @FAULTS.add(
     "contradictions taken",
-    caught_by={f"refuses_field_{name}" for name in fields.REFUSED if name.startswith("two_")},
+    caught_by={f"refuses_field_{name}" for name in fields.REFUSED if name.startswith("two_")}
+    - {"refuses_field_two_in_extra_body"},  # which is not told from another field by then
 )
 class ContradictionsTaken(ToyFields):
     def contradiction(self, meaning: str, name: str | None = None) -> None:

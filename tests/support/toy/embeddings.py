@@ -31,7 +31,7 @@ class ToyEmbeddings:
 
     def parse(self, body: bytes) -> dict[str, Any]:
         """Return the request; raises RefusalError where the body is none."""
-        request = self.loaded(body)
+        request = self.merged(self.loaded(body))
         if "input" in request and "content" in request:
             raise bad_request("both input and content")
         # Null is as good as absent, but for the input.
@@ -39,6 +39,15 @@ class ToyEmbeddings:
         if not isinstance(request.get("model", ""), str):
             raise bad_request("model must be a string")
         return request
+
+    def merged(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request with what is in its extra_body; RefusalError where they differ."""
+        more = request.pop("extra_body", None) or {}
+        if not isinstance(more, dict):
+            raise bad_request("extra_body must be an object", "extra_body")
+        if any(request.get(name, value) != value for name, value in more.items()):
+            raise bad_request("extra_body says something else", "extra_body")
+        return {**request, **more}
 
     def loaded(self, body: bytes) -> dict[str, Any]:
         """Return the object that a body is; raises RefusalError where it is none."""

@@ -26,7 +26,7 @@ _SO_ANYWAY: dict[str, tuple[Any, ...]] = {
     "embed_dtype": ("float32",),
     "endianness": ("native",),
     "modality": ("text",),
-    **dict.fromkeys(("max_tokens", "messages", "texts", "inputs", "extra_body"), ()),
+    **dict.fromkeys(("max_tokens", "messages", "texts", "inputs"), ()),
     **dict.fromkeys(("title", "instruction", "prompt"), ("",)),
     "images": ([],),
 }

@@ -318,6 +318,7 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
                                                   jina_api                written,
                                                   jina_side               given) const {
     ordered_json           body = parse_object(req.body);
+    jina_take_extra_body(body);
     std::vector<jina_form> forms;
     if (jina_is_cohere(written)) {
         forms = jina_take_cohere_forms(written, body);

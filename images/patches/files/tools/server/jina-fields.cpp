@@ -269,7 +269,6 @@ const struct {
     { "title",                  {},                     "these models know no titles; put it into the text"         }, // Gemini
     { "prompt",                 {},                     "these models know two prompts, which `input_type` names"   },
     { "instruction",            {},                     "these models know two prompts, which `input_type` names"   },
-    { "extra_body",             {},                     "what is in it belongs into the request itself"         }, // OpenAI's client in Python takes it apart
     { "messages",               {},                     "texts go into `input`"                                     }, // vLLM
     { "texts",                  {},                     "texts go into `input`"                                     }, // Cohere
     { "inputs",                 {},                     "texts go into `input`"                                     },
@@ -293,6 +292,26 @@ void check_fixed(const ordered_json & body) {
 }
 
 } // namespace
+
+void jina_take_extra_body(ordered_json & body) {
+    const ordered_json * found = jina_field(body, "extra_body");
+    if (!found) {
+        return;
+    }
+    if (!found->is_object()) {
+        throw jina_bad_request("`extra_body` must be an object, not " + jina_shown(*found), "extra_body");
+    }
+    const ordered_json more = *found;
+    body.erase("extra_body");
+    for (const auto & [name, value] : more.items()) {
+        const ordered_json * given = jina_field(body, name.c_str());
+        if (given && *given != value) {
+            throw jina_bad_request("`" + jina_shown(name) + "` says " + jina_shown(*given) + ", but in `extra_body` it says " +
+                                   jina_shown(value), "extra_body");
+        }
+        body[name] = value;
+    }
+}
 
 jina_options jina_read_fields(const ordered_json & body, jina_side given, const std::vector<int> & sizes) {
     check_fixed(body);

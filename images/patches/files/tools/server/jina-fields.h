@@ -62,6 +62,10 @@ const nlohmann::ordered_json * jina_field(const nlohmann::ordered_json & body, c
 // A field that holds a text, empty where it is not there. Throws jina_bad_request for another type.
 std::string jina_text_field(const nlohmann::ordered_json & body, const char * name);
 
+// Makes fields of the request of what is in `extra_body`. OpenAI's client in Python does so by itself; LiteLLM
+// and clients in other languages send it as it is. Throws jina_bad_request where the two say different things.
+void jina_take_extra_body(nlohmann::ordered_json & body);
+
 // Reads all fields but the input. `given` is the side that the path names, `sizes` what `dimensions`
 // may be. Throws jina_bad_request for what cannot be honoured, and for fields that contradict.
 jina_options jina_read_fields(const nlohmann::ordered_json & body, jina_side given, const std::vector<int> & sizes);
