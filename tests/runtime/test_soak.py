@@ -112,4 +112,5 @@ def restart(running: Running, soak: Soak) -> None:
         docker("start", running.container_id)
         wait_for_health(running.container_id, "healthy")
     finally:
+        soak.restarts += 1
         soak.restarting.clear()

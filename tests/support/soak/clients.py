@@ -42,7 +42,8 @@ class Soak:
         self.enough = threading.Event()
         #: Set while the server is restarted: a refused connection is then no fault.
         self.restarting = threading.Event()
-        #: How often that was: a slow client may notice only later that its connection is gone.
+        #: Grows when a restart begins and when it ends: a slow client that was there before either
+        #: may notice only later that its connection is gone.
         self.restarts = 0
         self.statuses: Counter[str] = Counter()
         self.faults: list[str] = []
