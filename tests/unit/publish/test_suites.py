@@ -53,7 +53,7 @@ def test_a_suite_that_fails_is_said(ended: type[Ended]) -> None:
 def test_the_inputs_as_long_as_the_context_are_marked() -> None:
     (named,) = (mark for mark in vars(test_contract.test_contract)["pytestmark"] if mark.args)
     long = {case.id for case in named.args[1] if "full_length" in {m.name for m in case.marks}}
-    assert long == {"serves_context", "refuses_more_than_context", "truncates"}
+    assert long == {"serves_context", "refuses_more_than_context", "truncates", "cohere_cuts"}
 
 
 def test_an_image_of_the_engines_own_platform_is_not_emulated(
