@@ -25,6 +25,7 @@ from tools.images.recipe import PATCHES
 MODELS = load_models().models
 OURS = PATCHES / "files" / "tools" / "server"
 FIELDS = (OURS / "jina-fields.cpp").read_text()
+APIS = (OURS / "jina-apis.cpp").read_text()
 REQUESTS = (OURS / "jina-requests.cpp").read_text()
 
 DESCRIPTION = openapi.description()
@@ -124,6 +125,9 @@ def test_it_has_the_fields_of_the_source() -> None:
     for name, taken in fixed:
         values = json.loads(f"[{taken}]")
         expected[name] = {"enum": [*values, *NOTHING]} if values else part("Nothing")
+    (places,) = re.findall(r"const char \* name : \{ (.*?) \}", APIS)  # where texts may stand
+    for name in set(json.loads(f"[{places}]")) - {"input", "content"}:
+        expected[name] = part("Nothing")
     found = dict(SCHEMAS["Fields"]["properties"])
     # Texts of text-embeddings-inference go there, so it stands in the other request alone.
     found["inputs"] = SCHEMAS["EmbeddingsRequest"]["allOf"][1]["properties"]["inputs"]

@@ -269,9 +269,6 @@ const struct {
     { "title",                  {},                     "these models know no titles; put it into the text"         }, // Gemini
     { "prompt",                 {},                     "these models know two prompts, which `input_type` names"   },
     { "instruction",            {},                     "these models know two prompts, which `input_type` names"   },
-    { "messages",               {},                     "texts go into `input`"                                     }, // vLLM
-    { "texts",                  {},                     "texts go into `input`"                                     }, // Cohere
-    { "inputs",                 {},                     "texts go into `input`"                                     },
     { "images",                 {},                     "this server embeds texts only"                             },
     { "image",                  {},                     "this server embeds texts only"                             },
 };
