@@ -15,6 +15,7 @@ ORDER = (
     "browsers",
     "keys",
     "sides",
+    "tasks",
     "tokens",
     "fields",
     "forms",
