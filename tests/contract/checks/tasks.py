@@ -34,6 +34,7 @@ WORDS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("task", "clustering"),
         ("taskType", "CLUSTERING"),
         ("input_type", "clustering"),
+        ("task", "separation"),
     ),
     "classification": (
         ("task", "classification"),

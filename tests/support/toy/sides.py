@@ -42,6 +42,7 @@ TASKS = {
     "SEMANTIC_SIMILARITY": "text-matching",
     "clustering": "clustering",
     "CLUSTERING": "clustering",
+    "separation": "clustering",
     "classification": "classification",
     "CLASSIFICATION": "classification",
 }

@@ -118,7 +118,8 @@ const struct {
     { "text-matching",       JINA_SIDE_DOCUMENT, JINA_TEXT_MATCHING  }, // Jina
     { "semantic_similarity", JINA_SIDE_DOCUMENT, JINA_TEXT_MATCHING  }, // Gemini
     { "clustering",          JINA_SIDE_DOCUMENT, JINA_CLUSTERING     }, // Jina, Cohere, Gemini, Elasticsearch
-    { "classification",      JINA_SIDE_DOCUMENT, JINA_CLASSIFICATION }, // the same
+    { "separation",          JINA_SIDE_DOCUMENT, JINA_CLUSTERING     }, // Jina's older name for it, as Elasticsearch sends it
+    { "classification",      JINA_SIDE_DOCUMENT, JINA_CLASSIFICATION }, // the same as for clustering
 };
 
 // Why another side or task than that of the weights is refused.
