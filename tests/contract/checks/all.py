@@ -21,6 +21,7 @@ ORDER = (
     "forms",
     "tei",
     "cohere",
+    "recorded",
     "vectors",
     "retrieval",
     "elasticsearch",
