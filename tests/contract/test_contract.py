@@ -12,6 +12,7 @@ from tests.contract.checks.check import Check
 from tests.support.published import published
 from tests.support.requirements import need, required
 from tests.support.server import Server
+from tools.facts.models import RETRIEVAL
 
 #: On a small CPU the real nano takes most of a minute at its full context; the real small would
 #: take most of an hour, which nobody should start by accident.
@@ -39,6 +40,9 @@ def _need(config: pytest.Config, server: Server, name: str) -> None:
         case "api-key":
             why = "the server asks for none (--api-key); tests/runtime boots one that does"
             need(config, name, available=server.api_key is not None, why=why)
+        case "task":
+            why = "the server's task is retrieval; tests/runtime boots one of each other"
+            need(config, name, available=server.task != RETRIEVAL, why=why)
         case "full-context":
             need(
                 config,

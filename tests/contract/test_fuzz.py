@@ -50,7 +50,7 @@ PATHS = (
     + ["/models/%00", "/v1/models/..%2f..", "/v1/embeddings/", "/%ff"]
 )
 #: From the bodies that these take the others' are made, too.
-BODIES_OF = ("/v1/embeddings", "/embed", "/tokenize", "/detokenize")
+BODIES_OF = ("/v1/embeddings", "/embed", "/similarity", "/tokenize", "/detokenize")
 #: How many bodies of each there are to begin with.
 BODIES = 150
 METHODS = ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "GET", "POST"]

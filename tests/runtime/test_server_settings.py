@@ -27,6 +27,7 @@ BLANK = (
     "JINA_MAX_WAITING_INPUTS",
     "JINA_MAX_WAITING_MB",
     "JINA_MODELS",
+    "JINA_TASK",
     "LLAMA_API_KEY",
     "LLAMA_ARG_ALIAS",
     "LLAMA_ARG_API_KEY_FILE",
@@ -56,6 +57,7 @@ WRONG = [
     *((name, value) for name in NUMBERS for value in NO_NUMBERS),
     ("JINA_LOG_FORMAT", "xml"),
     ("JINA_MODELS", "nano"),
+    ("JINA_TASK", "searching"),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.facts.models import Model
+from tools.facts.models import RETRIEVAL, Model
 
 
 @dataclass(frozen=True)
@@ -19,3 +19,4 @@ class Server:
     synthetic: bool
     quantisation: str
     bare: bool  # llama-server as it is, without images/patches
+    task: str = RETRIEVAL

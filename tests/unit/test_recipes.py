@@ -10,6 +10,7 @@ import pytest
 
 import noxfile
 from tests.conftest import RECIPES, pytest_ignore_collect
+from tests.contract.checks.recorded import clients
 from tools.facts.paths import ROOT
 
 PAGE = (ROOT / "docs" / "search" / "clients.md").read_text(encoding="utf-8")
@@ -37,6 +38,16 @@ def test_every_row_is_run_and_every_test_has_a_row() -> None:
             for each in re.findall(r"^## (.+)$", text, re.MULTILINE)
         }
         assert f'"{headings[anchor]}"' in (RECIPES / test).read_text(encoding="utf-8"), link
+
+
+def test_every_client_that_is_replayed_has_a_row_and_a_source() -> None:
+    (table,) = re.findall(r"^## Replayed\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| \[?([^|\]]+?)\]?(?:\(#\w+\))? \|", table, re.MULTILINE)[2:]
+    assert sorted(rows) == sorted(client["name"] for client in clients())
+    for client in clients():
+        assert client["repository"].count("/") == 1
+        assert re.fullmatch(r"[0-9a-f]{40}|\d+(\.\d+)+", client["commit"]), client
+        assert client["file"]
 
 
 class Config:

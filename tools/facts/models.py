@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, cast
 
+from tools.common.errors import ToolError
 from tools.facts.paths import MODELS_FILE
 from tools.facts.table import COMMIT, SHA256, Table, read_table
 
 #: The value of ``sha256`` and ``bytes`` for a file whose hash and size are taken from the Hub at
 #: the pinned revision.
 FROM_HUB = "from-hub"
+
+#: What the models are for unless another task is asked for; the only one with sides.
+RETRIEVAL = "retrieval"
+#: What a model is merged for in the other files that its makers publish, as Jina's API calls it.
+OTHER_TASKS = ("text-matching", "clustering", "classification")
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,29 @@ class Model:
     files: Mapping[str, ModelFile]
     shape: Shape
     serve: Serve
+    task: str = RETRIEVAL
+    variants: Mapping[str, Model] = field(default_factory=dict)  # for other tasks, by their names
 
     @property
     def served_as(self) -> str:
         """The name that clients know the model by."""
-        return f"jina-embeddings-v5-text-{self.name}"
+        name = f"jina-embeddings-v5-text-{self.name}"
+        return name if self.task == RETRIEVAL else f"{name}-{self.task}"
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the catalogue has a revision of its repository."""
+        return self.revision != FROM_HUB
+
+    def for_task(self, task: str) -> Model:
+        """Return the model's variant for a task; raises ToolError where there is none."""
+        if task == self.task:
+            return self
+        if task not in self.variants:
+            raise ToolError(
+                f"no {self.name} for {task!r}; there are {self.task}, {', '.join(self.variants)}"
+            )
+        return self.variants[task]
 
 
 @dataclass(frozen=True)
@@ -143,7 +167,7 @@ def _shape(table: Table) -> Shape:
 
 
 def _serve(table: Table, context: int) -> Serve:
-    serve = Serve(*(table.positive(field.name) for field in fields(Serve)))
+    serve = Serve(*(table.positive(each.name) for each in fields(Serve)))
     if serve.ctx_size < context:
         raise table.fault("ctx_size", f"must be at least the model's context, {context}")
     table.end()
@@ -161,12 +185,10 @@ def _model(table: Table, name: str, default_quantisation: str) -> Model:
     pooling = table.text("pooling")
     if pooling != "last":
         raise table.fault("pooling", f"only last-token pooling is known, found {pooling!r}")
-    files = {
-        quantisation: _model_file(file, quantisation)
-        for quantisation, file in table.named_tables("files").items()
-    }
-    if default_quantisation not in files:
-        raise table.fault("files", f"lacks the default quantisation {default_quantisation}")
+    tasks = table.named_tables("tasks")
+    for task in set(tasks) - set(OTHER_TASKS):
+        known = ", ".join(OTHER_TASKS)
+        raise table.fault("tasks", f"{task!r} is none; there are {known}")
     model = Model(
         name=name,
         repository=table.text("repository"),
@@ -176,12 +198,38 @@ def _model(table: Table, name: str, default_quantisation: str) -> Model:
         context=context,
         pooling=pooling,
         nfc=table.flag("nfc"),
-        files=files,
+        files=_files(table, default_quantisation),
         shape=_shape(table.table("shape")),
         serve=_serve(table.table("serve"), context),
     )
     table.end()
-    return model
+    variants = {
+        task: _variant(each, model, task, default_quantisation) for task, each in tasks.items()
+    }
+    return replace(model, variants=variants)
+
+
+def _files(table: Table, default_quantisation: str) -> dict[str, ModelFile]:
+    files = {
+        quantisation: _model_file(file, quantisation)
+        for quantisation, file in table.named_tables("files").items()
+    }
+    if default_quantisation not in files:
+        raise table.fault("files", f"lacks the default quantisation {default_quantisation}")
+    return files
+
+
+def _variant(table: Table, model: Model, task: str, default_quantisation: str) -> Model:
+    """Return ``model`` merged for another task: other files, and all else the same."""
+    variant = replace(
+        model,
+        task=task,
+        repository=table.text("repository"),
+        revision=table.text("revision", re.compile(f"{COMMIT.pattern}|{FROM_HUB}")),
+        files=_files(table, default_quantisation),
+    )
+    table.end()
+    return variant
 
 
 def load_models(path: Path = MODELS_FILE) -> Models:

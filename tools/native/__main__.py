@@ -25,6 +25,7 @@ from tools.serving.options import (
     choose_weights,
     compose_overrides,
 )
+from tools.weights.hub import add_task_argument
 
 DEFAULT_ARCHIVE = Path("llama.cpp-source.tar.gz")
 
@@ -41,7 +42,7 @@ def _build(images: Images, image: Image, options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     models = load_models()
-    model = models.models[options.model]
+    model = models.models[options.model].for_task(options.task)
     build = find_build("cuda" if options.gpu else "cpu")
     weights = choose_weights(models, model, options)
     with native_booted(
@@ -68,6 +69,7 @@ def _parser(images: Images) -> argparse.ArgumentParser:
     add_cuda_argument(build)
     serve = verbs.add_parser("serve", help="boot a profile until Ctrl-C")
     add_model_argument(serve, load_models())
+    add_task_argument(serve)
     add_weights_arguments(serve, load_models())
     add_gpu_argument(serve)
     archive = verbs.add_parser("archive", help="write the source for a machine without a network")

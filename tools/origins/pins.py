@@ -19,10 +19,11 @@ from typing import Any
 
 import tomlkit
 
-from tools.common.console import say, table
+from tools.common.console import loud, say, table
 from tools.common.errors import ToolError, run_verb
+from tools.common.web import Unreachable
 from tools.facts.images import GitOrigin, SdistOrigin, load_images
-from tools.facts.models import load_models
+from tools.facts.models import FROM_HUB, load_models
 from tools.facts.paths import IMAGES_FILE, MODELS_FILE
 from tools.origins.git import newest_commit
 from tools.origins.sdist import newest_sdist
@@ -72,19 +73,33 @@ def newest_models(text: str) -> str:
     """
     document = tomlkit.parse(text)
     for model in document["models"].values():
-        repository = model["repository"]
-        say(f"looking up {repository}")
-        revision, files = newest_revision(repository)
-        _update(model, {"revision": revision})
-        for file in model["files"].values():
-            if file["name"] not in files:
-                raise ToolError(
-                    f"{repository} has no {file['name']} at its newest revision {revision[:12]}; "
-                    "correct models.toml by hand, or leave that revision out"
-                )
-            found = files[file["name"]]
-            _update(file, {"bytes": found.size, "sha256": found.sha256})
+        _pin_files(model)
+        for variant in model.get("tasks", {}).values():
+            try:
+                _pin_files(variant)
+            except ToolError as error:
+                if variant["revision"] != FROM_HUB or isinstance(error, Unreachable):
+                    raise
+                # Nobody serves it yet, so it must not stand in the way of the other pins.
+                loud(f"{error}. {variant['repository']} stays without a revision")
     return tomlkit.dumps(document)
+
+
+def _pin_files(model: Any) -> None:
+    """Bring the revision and the files of a model's table up to date."""
+    repository = model["repository"]
+    say(f"looking up {repository}")
+    revision, found = newest_revision(repository)
+    for file in model["files"].values():
+        if file["name"] not in found:
+            raise ToolError(
+                f"{repository} has no {file['name']} at its newest revision {revision[:12]}; "
+                "correct models.toml by hand, or leave that revision out"
+            )
+    _update(model, {"revision": revision})
+    for file in model["files"].values():
+        newest = found[file["name"]]
+        _update(file, {"bytes": newest.size, "sha256": newest.sha256})
 
 
 def changes(name: str, old: str, new: str) -> list[Change]:

@@ -17,7 +17,7 @@ from tools.common.errors import run_verb
 from tools.common.files import temporary_folder
 from tools.engine.docker import image_field
 from tools.facts.images import load_images, local_name
-from tools.facts.models import Model, Models, load_models
+from tools.facts.models import RETRIEVAL, Model, Models, load_models
 from tools.facts.paths import COMPOSE_FILE
 from tools.images.labels import MODEL_LABEL, OCI
 from tools.images.stage import build_folder
@@ -30,6 +30,7 @@ from tools.serving.options import (
     choose_weights,
 )
 from tools.serving.profile import model_environment
+from tools.weights.hub import add_task_argument
 
 SERVER = ["/app/llama-server"]
 
@@ -90,7 +91,8 @@ def baked_name(model: Model, *, synthetic: bool) -> str:
     """Return the local name of an image with a model, such as ``jina-embeddings-v5:nano-cpu``."""
     images = load_images()
     repository, _, flavour = local_name(images, images.images["cpu"]).rpartition(":")
-    return f"{repository}:{model.name}-{flavour}{'-synthetic' if synthetic else ''}"
+    name = model.name if model.task == RETRIEVAL else f"{model.name}-{model.task}"
+    return f"{repository}:{name}-{flavour}{'-synthetic' if synthetic else ''}"
 
 
 def bake(
@@ -120,11 +122,12 @@ def main(arguments: Sequence[str]) -> None:
     images, models = load_images(), load_models()
     parser = argparse.ArgumentParser(prog="nox -s bake --", description=__doc__)
     add_model_argument(parser, models)
+    add_task_argument(parser)
     add_weights_arguments(parser, models)
     add_image_arguments(parser)
     parser.add_argument("--tag", help="the local name to give instead of the usual one")
     options = parser.parse_args(arguments)
-    model = models.models[options.model]
+    model = models.models[options.model].for_task(options.task)
     server = choose_image(images, options)
     weights = choose_weights(models, model, options)
     file, synthetic = weights.file, weights.synthetic

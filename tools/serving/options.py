@@ -93,14 +93,16 @@ def choose_weights(models: Models, model: Model, options: argparse.Namespace) ->
     by others.
     """
     if options.weights == REAL:
-        return Weights(fetch_from_hub(models, model.name, options.quant), synthetic=False)
+        file = fetch_from_hub(models, model.name, options.quant, model.task)
+        return Weights(file, synthetic=False)
     if options.quant not in QUANTISATIONS:
         raise ToolError(
             f"--quant {options.quant}: synthetic weights are made in "
             f"{' or '.join(QUANTISATIONS)} only"
         )
     quantisation = cast(Quantisation, options.quant)
-    return Weights(ensure_synthetic(models_dir(), model, "tiny", quantisation), synthetic=True)
+    made = ensure_synthetic(models_dir(), models.models[model.name], "tiny", quantisation)
+    return Weights(made, synthetic=True)
 
 
 def choose_image(images: Images, options: argparse.Namespace, *, one_variant: bool = False) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tools.common.errors import ToolError
 from tools.engine.compose import Compose
 from tools.engine.docker import docker_failure
-from tools.facts.models import Model
+from tools.facts.models import RETRIEVAL, Model
 from tools.facts.paths import COMPOSE_FILE, TEMPORARY_COMPOSE_FILE
 from tools.serving.health import CONTAINER_PORT, wait_until_healthy
 from tools.serving.leftovers import NOBODY, OWNER_VARIABLE, this_process
@@ -50,10 +50,17 @@ class Running:
 def model_environment(model: Model, file: Path, *, synthetic: bool) -> dict[str, str]:
     """Return the compose variables that make ``model``'s profile serve ``file``.
 
-    Synthetic weights must never pass for the real ones, so they change the served name.
+    A variant for another task has that in its name. Synthetic weights must never pass for the real
+    ones, so they change the served name, too.
     """
     key = model.name.upper()
-    variables = {"JINA_MODELS_DIR": str(file.parent.resolve()), f"JINA_{key}_FILE": file.name}
+    variables = {
+        "JINA_MODELS_DIR": str(file.parent.resolve()),
+        f"JINA_{key}_FILE": file.name,
+        "JINA_TASK": model.task,
+    }
+    if model.task != RETRIEVAL:
+        variables[f"JINA_{key}_NAME"] = model.served_as
     if synthetic:
         variables[f"JINA_{key}_NAME"] = f"{model.served_as}-synthetic"
     return variables

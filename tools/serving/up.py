@@ -18,7 +18,7 @@ from tools.common.errors import ToolError, run_verb
 from tools.engine.compose import Compose
 from tools.engine.docker import docker_failure, run_docker
 from tools.facts.images import load_images
-from tools.facts.models import load_models
+from tools.facts.models import RETRIEVAL, load_models
 from tools.facts.paths import COMPOSE_FILE
 from tools.serving.leftovers import remove_left_behind
 from tools.serving.options import (
@@ -30,6 +30,7 @@ from tools.serving.options import (
     compose_overrides,
 )
 from tools.serving.profile import model_environment, up
+from tools.weights.hub import add_task_argument
 
 #: What docker says where there is no engine at its usual place.
 _NOBODY_LISTENS = (
@@ -43,10 +44,11 @@ def serve_up(arguments: Sequence[str]) -> None:
     images, models = load_images(), load_models()
     parser = argparse.ArgumentParser(prog="nox -s up --", description=serve_up.__doc__)
     add_model_argument(parser, models)
+    add_task_argument(parser)
     add_weights_arguments(parser, models)
     add_image_arguments(parser, gpu=True)
     options = parser.parse_args(arguments)
-    model = models.models[options.model]
+    model = models.models[options.model].for_task(options.task)
     weights = choose_weights(models, model, options)
     image = choose_image(images, options)
     compose = Compose(
@@ -65,10 +67,15 @@ def serve_up(arguments: Sequence[str]) -> None:
         with suppress(ToolError):
             compose.down()
         raise
+    query, document = models.query_prefix, models.document_prefix
+    prefixes = (
+        f"prefix searches with {query!r} and documents with {document!r}"
+        if model.task == RETRIEVAL
+        else f"it is for {model.task}, and puts {document!r} before every text"
+    )
     say(
         f"{model.name} answers at {running.base_url}/v1/embeddings ({model.dims} dimensions)\n"
-        f"prefix searches with {models.query_prefix!r} and documents with "
-        f"{models.document_prefix!r}; `nox -s down` stops it"
+        f"{prefixes}; `nox -s down` stops it"
     )
 
 

@@ -26,7 +26,15 @@ from tools.common.downloads import download, file_sha256
 from tools.common.errors import ToolError, run_verb
 from tools.common.files import expanded, let_the_server_read
 from tools.common.web import Refused, Unreachable, client, get, shown
-from tools.facts.models import FROM_HUB, Model, ModelFile, Models, load_models
+from tools.facts.models import (
+    FROM_HUB,
+    OTHER_TASKS,
+    RETRIEVAL,
+    Model,
+    ModelFile,
+    Models,
+    load_models,
+)
 from tools.facts.paths import ROOT
 
 
@@ -53,15 +61,21 @@ def models_dir() -> Path:
     return expanded(os.environ.get("JINA_MODELS_DIR") or str(ROOT / "models"))
 
 
-def fetch_from_hub(models: Models, model: str, quantisation: str) -> Path:
+def fetch_from_hub(models: Models, model: str, quantisation: str, task: str = RETRIEVAL) -> Path:
     """Return the path of a model's verified file, downloaded unless it is there.
 
-    A file put there by hand is verified too. Raises ToolError for an unknown model or
-    quantisation, and, saying what to do, when the file cannot be had or is not the pinned one.
+    A file put there by hand is verified too. Raises ToolError for an unknown model, task or
+    quantisation, and, saying what to do, when the file is not pinned, cannot be had, or is not the
+    pinned one.
     """
     if model not in models.models:
         raise ToolError(f"no model {model!r}; there are {', '.join(models.models)}")
-    known = models.models[model]
+    known = models.models[model].for_task(task)
+    if not known.is_pinned:
+        raise ToolError(
+            f"models.toml has no revision of {known.repository} yet, so no file of it can be "
+            "verified; `nox -s pins` looks it up and writes it there, with the hashes"
+        )
     if quantisation not in known.files:
         raise ToolError(
             f"no {quantisation!r} of {model}; there are {', '.join(known.files)} (models.toml)"
@@ -240,12 +254,29 @@ def _advice(error: Unreachable | Refused, model: Model, file: ModelFile) -> Tool
 
 def _list_files(models: Models) -> None:
     rows = [
-        (name, file.quantisation, file.name, "yes" if (models_dir() / file.name).exists() else "")
-        for name, model in models.models.items()
+        (model.name, model.task, file.quantisation, file.name, _state(model, file))
+        for each in models.models.values()
+        for model in (each, *each.variants.values())
         for file in model.files.values()
     ]
-    table(rows, ["model", "quant", "file", "here"])
-    say("To download: nox -s models -- MODEL... [--quant QUANT]")
+    table(rows, ["model", "task", "quant", "file", "here"])
+    say("To download: nox -s models -- MODEL... [--task TASK] [--quant QUANT]")
+
+
+def _state(model: Model, file: ModelFile) -> str:
+    if not model.is_pinned:
+        return "not pinned"
+    return "yes" if (models_dir() / file.name).exists() else ""
+
+
+def add_task_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--task``, which names the variant of a model."""
+    parser.add_argument(
+        "--task",
+        choices=[RETRIEVAL, *OTHER_TASKS],
+        default=RETRIEVAL,
+        help="what the model is for (default: %(default)s)",
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -259,11 +290,13 @@ def main(arguments: Sequence[str]) -> None:
         metavar="QUANT",
         help=f"the quantisation; {models.default_quantisation} unless given",
     )
+    add_task_argument(parser)
     options = parser.parse_args(arguments)
     if not options.models:
         _list_files(models)
     for name in options.models:
-        say(f"{fetch_from_hub(models, name, options.quant)} is there and verified")
+        path = fetch_from_hub(models, name, options.quant, options.task)
+        say(f"{path} is there and verified")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ BAD_REQUESTS = {
 
 
 #: Routes that answer as text-embeddings-inference does, and as Cohere does.
-ROUTES_OF_TEI = re.compile(r"(?<!v[12])/(embed|info)/*$|^/+(query/*|document/*)?$")
+ROUTES_OF_TEI = re.compile(r"(?<!v[12])/(embed|info|similarity)/*$|^/+(query/*|document/*)?$")
 ROUTES_OF_COHERE = re.compile(r"/v[12]/embed/*$")
 
 #: The most bytes of a refusal: a sentence, and room for a value of ordinary size in it.

@@ -34,6 +34,7 @@ SERVED = {
     "/embed": "POST",
     "/query/embed": "POST",
     "/document/embed": "POST",
+    "/similarity": "POST",
     "/info": "GET",
     "/v1/embed": "POST",
     "/v2/embed": "POST",

@@ -153,20 +153,6 @@ def side_wins_over_a_prefix(server: Server, client: Client) -> None:
 
 
 @CHECKS.add(xfail=_NO_SIDES)
-def other_tasks_are_told_why(_server: Server, client: Client) -> None:
-    """These weights are for retrieval, which a client of another task must read."""
-    for name, value in (
-        ("task", "text-matching"),
-        ("task", "classification"),
-        ("input_type", "clustering"),
-        ("task_type", "SEMANTIC_SIMILARITY"),
-    ):
-        response = ask(client, Way("", fields={name: value}), TEXT)
-        assert response.status_code == 400, describe(response)
-        assert "retrieval" in response.json()["error"]["message"], describe(response)
-
-
-@CHECKS.add(xfail=_NO_SIDES)
 def side_from_openai_client(server: Server, client: Client) -> None:
     """OpenAI's client can say the side by its address and in ``extra_body``."""
     # Where the path is not there, the client would raise an exception of its own.

@@ -73,6 +73,69 @@ def tei_embeds_sides_and_sizes(server: Server, client: Client) -> None:
             assert cosine(found, expected).min() >= same(server), path
 
 
+def similarity(client: Client, source: str, sentences: list[str], **parameters: Any) -> Any:
+    """Ask how close sentences are to one, as its clients do."""
+    inputs = {"source_sentence": source, "sentences": sentences}
+    body = {"inputs": inputs, "parameters": parameters} if parameters else {"inputs": inputs}
+    response = client.request("POST", "/similarity", json=body)
+    assert response.status_code == 200, describe(response)
+    return response.json()
+
+
+@CHECKS.add(xfail=_NO_TEI)
+def tei_similarity(server: Server, client: Client) -> None:
+    """``/similarity`` answers the cosine of one sentence with each of the others, in order."""
+    source, *sentences = different_texts(4)
+    sentences.append(source)
+    size = server.model.matryoshka[0]
+    for prefix, parameters in (
+        ("", {}),
+        ("", {"truncate": False, "truncation_direction": "Right", "prompt_name": None}),
+        ("Query: ", {"prompt_name": "query"}),
+        ("Document: ", {"prompt_name": "document", "normalize": False}),
+        ("", {"dimensions": size}),
+    ):
+        texts = [prefix + text for text in (source, *sentences)]
+        known = {"dimensions": size} if "dimensions" in parameters else {}
+        first, *others = client.embed(texts, **known)
+        expected = [float(cosine(first[None], other[None])[0]) for other in others]
+        found = similarity(client, source, sentences, **parameters)
+        assert np.allclose(found, expected, atol=1 - same(server)), parameters
+        assert found[-1] >= same(server), "a sentence is closest to itself"
+
+
+#: Requests to compare that are refused, each for what its message names.
+NOT_COMPARED: dict[str, dict[str, Any]] = {
+    "source_sentence": {"inputs": {"sentences": ["a text"]}},
+    "sentences": {"inputs": {"source_sentence": "a text", "sentences": []}},
+    "sentences[1]": {"inputs": {"source_sentence": "a text", "sentences": ["a text", 5]}},
+    "sentences[0]": {"inputs": {"source_sentence": "a text", "sentences": [""]}},
+    "inputs": {"inputs": ["a text", "another"]},
+    "parameters": {
+        "inputs": {"source_sentence": "a text", "sentences": ["a text"]},
+        "parameters": "query",
+    },
+    "prompt_name": {
+        "inputs": {"source_sentence": "a text", "sentences": ["a text"]},
+        "parameters": {"prompt_name": "summary"},
+    },
+    "form": {
+        "inputs": {"source_sentence": "a text", "sentences": ["a text"]},
+        "parameters": {"encoding_format": "int8"},
+    },
+}
+
+
+@CHECKS.add(xfail=_NO_TEI)
+def tei_similarity_errors(_server: Server, client: Client) -> None:
+    """What cannot be compared is 422 in its own form, and named."""
+    for word, body in NOT_COMPARED.items():
+        response = client.request("POST", "/similarity", json=body)
+        assert_tei_refused(response, 422, "Validation")
+        assert word in response.json()["error"], describe(response)
+    assert_tei_refused(client.request("GET", "/similarity"), 405, "Validation")
+
+
 #: Requests that are refused, each for one thing.
 WRONG: tuple[dict[str, Any], ...] = (
     {"inputs": 5},

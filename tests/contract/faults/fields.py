@@ -84,7 +84,10 @@ class ObjectsRefusedWithoutAName(ToyInputs):
             raise bad_request("no text") from None
 
 
-@FAULTS.add("any tokens taken", caught_by={"tokens_without_the_end"})
+@FAULTS.add(
+    "any tokens taken",
+    caught_by={"tokens_without_the_end", "replays_librechat_tokens"},
+)
 class AnyTokensTaken(ToyInputs):
     def check_end(self, tokens: list[int]) -> None:
         pass

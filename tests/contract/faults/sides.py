@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.contract.checks import elasticsearch, sides
 from tests.contract.faults.fault import Faults
-from tests.support.refusals import RefusalError, bad_request
 from tests.support.toy.embeddings import ToyEmbeddings
 from tests.support.toy.sides import OTHER, PREFIXES, SIDES, ToySides
 
@@ -84,12 +83,3 @@ class SideYieldsToAPrefix(ToySides):
     def prefixed(self, given: Any, side: str) -> Any:
         prefixed = super().prefixed(given, side)
         return given if given.startswith(PREFIXES[OTHER[side]]) else prefixed
-
-
-@FAULTS.add("tasks refused without a reason", caught_by={"other_tasks_are_told_why"})
-class TasksRefusedWithoutAReason(ToySides):
-    def side(self, name: str, value: Any) -> str | None:
-        try:
-            return super().side(name, value)
-        except RefusalError:
-            raise bad_request(f"{name} cannot be this", name) from None

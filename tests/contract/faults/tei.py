@@ -24,6 +24,18 @@ class TeiErrorsInOpenAIsForm(ToyRoutes):
         return self.openai_refusal(refusal)
 
 
+@FAULTS.add("prompts compared by none", caught_by={"tei_similarity"})
+class PromptsComparedByNone(ToyRoutes):
+    def compared(self, texts: list[str], parameters: dict[str, Any]) -> list[Any]:
+        return super().compared(texts, {})
+
+
+@FAULTS.add("anything compared", caught_by={"tei_similarity_errors"})
+class AnythingCompared(ToyRoutes):
+    def similarity(self, request: dict[str, Any]) -> list[Any]:
+        return [1.0]
+
+
 @FAULTS.add("limits unsaid", caught_by={"tei_info"})
 class LimitsUnsaid(ToyIdentity):
     def info(self) -> dict[str, Any]:

@@ -63,11 +63,13 @@ class ToyEmbeddings:
     def answer(self, request: Mapping[str, Any], path_side: str | None = None) -> dict[str, Any]:
         """Return the answer to a request that was parsed; raises RefusalError."""
         name = self.identity.named(request.get("model", ""))
-        given = self.inputs.each(request.get("input"))
+        given = self.inputs.each(request.get("content", request.get("input")))
         side = self.sides.read(request, path_side)
         wanted = self.fields.read(request)
         if side:
             given = [self.sides.prefixed(each, side) for each in given]
+        elif "content" not in request:  # llama.cpp's own form has no prefixes
+            given = [self.sides.implied(each) for each in given]
         whole = [self.inputs.read(each, at) for at, each in enumerate(given)]
         used = [self.inputs.fit(tokens, cut=wanted.cut) for tokens in whole]
         vectors = self.batch([self.forms.shaped(self.toy.embed(tokens), wanted) for tokens in used])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.refusals import RefusalError
-from tools.facts.models import Model, load_models
+from tools.facts.models import OTHER_TASKS, RETRIEVAL, Model, load_models
 
 
 def base_name(model: str) -> str:
@@ -24,22 +24,29 @@ def refusal_of_model(message: str) -> RefusalError:
 
 
 class ToyIdentity:
-    """Knows which model is served, and whether its weights are synthetic."""
+    """Knows which model is served, for which task, and whether its weights are synthetic."""
 
-    def __init__(self, model: Model, *, synthetic: bool) -> None:
+    def __init__(self, model: Model, *, synthetic: bool, task: str = RETRIEVAL) -> None:
         self.model = model
-        self.name = f"{base_name(model.name)}-retrieval" + self.suffix(synthetic=synthetic)
+        self.task = task
+        self.name = f"{base_name(model.name)}-{task}" + self.suffix(synthetic=synthetic)
 
     def suffix(self, *, synthetic: bool) -> str:
         """Return the end of the name that tells synthetic weights from real ones."""
         return "-synthetic" if synthetic else ""
 
     def named(self, asked: str) -> str:
-        """Return the name to answer in; raises RefusalError for the other model's."""
+        """Return the name to answer in; raises RefusalError for another model's or task's."""
         others = {base_name(name) for name in load_models().models} - {base_name(self.model.name)}
-        if bare(asked) in others:
+        if bare(asked) in others or self.is_of_another_task(asked):
             raise refusal_of_model(f"this server serves {self.name}")
         return self.name
+
+    def is_of_another_task(self, asked: str) -> bool:
+        """Whether a name is that of this model with the weights of another task."""
+        others = {RETRIEVAL, *OTHER_TASKS} - {self.task}
+        own = base_name(self.model.name)
+        return asked.removeprefix("jinaai/") in {f"{own}-{task}" for task in others}
 
     def is_own(self, path: str) -> bool:
         """Whether a path is that of the served model's entry."""
@@ -55,6 +62,7 @@ class ToyIdentity:
             "matryoshka": list(self.model.matryoshka),
             "context": self.model.context,
             "pooling": "last",
+            "task": self.task,
         }
 
     def info(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tests.support.toy.front import ToyFront
 from tests.support.toy.identity import refusal_of_model
 from tests.support.toy.model import END
 from tests.support.toy.request import ToyRequest
+from tests.support.vectors import cosine
 
 #: Where embeddings are answered, and for which side.
 _PATHS = {
@@ -125,15 +126,10 @@ class ToyRoutes:
         if path in _PATHS:
             request = self.embeddings.parse(body)
             if "content" in request:
-                request["input"] = request.pop("content")
                 return self.own_form(self.embeddings.answer(request))
             return self.embeddings.answer(request, _PATHS[path])
-        if path in _TEI_PATHS:
-            request = self.embeddings.parse(body)
-            if "inputs" not in request:
-                raise bad_request("inputs is missing", "inputs")
-            request["input"] = request.pop("inputs")
-            return self.tei_form(self.embeddings.answer(request, _TEI_PATHS[path]))
+        if path in _TEI_PATHS or path == "/similarity":
+            return self.tei(path, self.embeddings.parse(body))
         if path in COHERE_PATHS:
             return self.cohere.answer(COHERE_PATHS[path], body)
         if path in ("/tokenize", "/detokenize"):
@@ -141,6 +137,42 @@ class ToyRoutes:
             is_text = path == "/detokenize"
             return self.text(request) if is_text else self.tokens(request)
         return None
+
+    def tei(self, path: str, request: dict[str, Any]) -> dict[str, Any] | list[Any]:
+        """Return what text-embeddings-inference makes of a request; raises RefusalError."""
+        if path == "/similarity":
+            return self.similarity(request)
+        if "inputs" not in request:
+            raise bad_request("inputs is missing", "inputs")
+        request["input"] = request.pop("inputs")
+        return self.tei_form(self.embeddings.answer(request, _TEI_PATHS[path]))
+
+    def similarity(self, request: dict[str, Any]) -> list[Any]:
+        """Return how close the sentences of a request are to one; raises RefusalError."""
+        given = request.get("inputs")
+        if not isinstance(given, dict):
+            raise bad_request("inputs must be an object", "inputs")
+        source, sentences = given.get("source_sentence"), given.get("sentences")
+        if not isinstance(source, str):
+            raise bad_request("source_sentence must be a text", "inputs.source_sentence")
+        if not isinstance(sentences, list) or not sentences:
+            raise bad_request("sentences must be a list of texts", "inputs.sentences")
+        for at, sentence in enumerate(sentences):
+            if not isinstance(sentence, str) or not sentence:
+                raise bad_request(f"sentences[{at}] must be a text", "inputs.sentences")
+        parameters = request.get("parameters") or {}
+        if not isinstance(parameters, dict):
+            raise bad_request("parameters must be an object", "parameters")
+        if parameters.get("encoding_format", "float") != "float":
+            raise bad_request("no form can be asked for")
+        return self.compared([source, *sentences], parameters)
+
+    def compared(self, texts: list[str], parameters: dict[str, Any]) -> list[Any]:
+        """Return the cosine of the first text with each of the others."""
+        said = {name: value for name, value in parameters.items() if value is not None}
+        answer = self.embeddings.answer({"input": texts, **said})
+        first, *others = [each["embedding"] for each in answer["data"]]
+        return [float(cosine([first], [other])[0]) for other in others]
 
     def tokens(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the tokens of a text; raises RefusalError where it is none."""

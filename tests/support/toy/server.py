@@ -21,7 +21,7 @@ from tests.support.toy.model import ToyModel
 from tests.support.toy.request import ToyRequest
 from tests.support.toy.routes import ToyRoutes
 from tests.support.toy.sides import ToySides
-from tools.facts.models import Model
+from tools.facts.models import RETRIEVAL, Model
 
 Part = TypeVar("Part")
 
@@ -36,6 +36,7 @@ class ToyServer:
         *,
         synthetic: bool = True,
         api_key: str | None = None,
+        task: str = RETRIEVAL,
     ) -> None:
         def part(right: type[Part]) -> type[Part]:
             """Return the class of a part: the fault where it is one of this, the right one else."""
@@ -43,15 +44,16 @@ class ToyServer:
 
         self.model = model
         self.synthetic = synthetic
+        self.task = task
         self.front = part(ToyFront)(api_key)
         self.metrics = part(ToyMetrics)()
-        self.identity = part(ToyIdentity)(model, synthetic=synthetic)
+        self.identity = part(ToyIdentity)(model, synthetic=synthetic, task=task)
         toy = part(ToyModel)(model)
         self.embeddings = part(ToyEmbeddings)(
             self.identity,
             toy,
             part(ToyInputs)(toy),
-            part(ToySides)(),
+            part(ToySides)(task),
             part(ToyFields)(model.matryoshka),
             part(ToyForms)(),
             self.metrics,
@@ -80,6 +82,7 @@ class ToyServer:
             synthetic=self.synthetic,
             quantisation="Q8_0",
             bare=False,
+            task=self.task,
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.origins import first_of
 from tools.common.errors import ToolError
 from tools.facts.images import GitOrigin, ImageOrigin, SdistOrigin, load_images
-from tools.facts.models import FROM_HUB, load_models
+from tools.facts.models import FROM_HUB, OTHER_TASKS, RETRIEVAL, load_models
 from tools.facts.paths import IMAGES_FILE, MODELS_FILE
 
 IMAGES, MODELS = load_images(), load_models()
@@ -18,6 +18,7 @@ SDIST = first_of(SdistOrigin, IMAGES.llama_cpp)
 BASE = first_of(ImageOrigin, IMAGES.base)
 NANO = MODELS.models["nano"]
 Q8_0 = NANO.files["Q8_0"]
+VARIANT = NANO.for_task("text-matching")
 
 
 def changed(tmp_path: Path, original: Path, old: str, new: str) -> Path:
@@ -35,6 +36,23 @@ def test_every_model_has_its_default_quantisation_with_a_known_hash() -> None:
         file = model.files[models.default_quantisation]
         assert file.sha256 != FROM_HUB
         assert file.bytes
+
+
+def test_every_model_has_a_variant_for_each_other_task() -> None:
+    for model in MODELS.models.values():
+        assert tuple(model.variants) == OTHER_TASKS
+        for task, variant in model.variants.items():
+            assert variant == model.for_task(task)
+            assert variant.served_as == f"{model.served_as}-{task}"
+            assert task in variant.repository
+            assert task in variant.files[MODELS.default_quantisation].name
+            assert variant.shape == model.shape
+        assert model.for_task(RETRIEVAL) is model
+
+
+def test_a_task_that_is_none_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ToolError, match="no nano for 'code'; there are retrieval, text-matching"):
+        NANO.for_task("code")
 
 
 def test_mainline_by_git_is_what_the_source_distribution_carries() -> None:
@@ -72,6 +90,12 @@ def test_first_origins_are_pinned_upstream_ones() -> None:
         ('architecture = "eurobert"', 'architecture = "bert"', "models.nano.shape.architecture"),
         ("kv_heads = 12", "kv_heads = 5", "models.nano.shape.kv_heads"),
         ("[models.nano.files.Q8_0]", "[models.nano.files.Q5_0]", "models.nano.files"),
+        (
+            f'revision = "{VARIANT.revision}',
+            'revision = "main',
+            "models.nano.tasks.text-matching.revision",
+        ),
+        ("[models.nano.tasks.clustering]", "[models.nano.tasks.code]", "models.nano.tasks"),
         ('query = "Query: "', 'query = ""', "prefixes.query"),
         ('query = "Query: "', 'query = "Query: "\nboth = "x"', "prefixes.both"),
     ],

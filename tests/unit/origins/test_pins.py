@@ -21,7 +21,7 @@ from tests.support.origins import first_of
 from tools.common.cache import cache_dir
 from tools.common.errors import ToolError
 from tools.facts.images import CudaImages, GitOrigin, ImageOrigin, SdistOrigin, load_images
-from tools.facts.models import load_models
+from tools.facts.models import FROM_HUB, Model, load_models
 from tools.facts.paths import IMAGES_FILE, MODELS_FILE, ROOT
 from tools.origins.pins import changes, refresh
 from tools.registry.client import Registry, newest_digest, parse_reference
@@ -33,6 +33,8 @@ SDIST = first_of(SdistOrigin, IMAGES.llama_cpp)
 MANIFEST = b'{"schemaVersion": 2, "manifests": []}'
 MANIFEST_DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
 NEW_REVISION = "7" * 40
+#: Of the variants that the catalogue has none of yet.
+REVISION = "8" * 40
 NEW_COMMIT = "8" * 40
 JSON = {"Content-Type": "application/vnd.pypi.simple.v1+json"}
 
@@ -47,8 +49,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FileServ
         monkeypatch.setenv("HF_ENDPOINT", running.url)
         monkeypatch.setenv("PIP_INDEX_URL", f"{running.url}/simple")
         put_release(running, SDIST.version)
-        for model in MODELS.models.values():
-            put_revision(running, model.name, model.revision)
+        for model in every_model():
+            put_files(running, model, REVISION if model.revision == FROM_HUB else model.revision)
         yield running
 
 
@@ -104,7 +106,8 @@ def facts(server: FileServer, tmp_path: Path) -> Facts:
 def known_files() -> str:
     """Return models.toml with a size and a hash for every file, as put_revision serves them."""
     text = MODELS_FILE.read_text()
-    for model in MODELS.models.values():
+    text = text.replace(f'revision = "{FROM_HUB}"', f'revision = "{REVISION}"')
+    for model in every_model():
         for file in model.files.values():
             stated = f'name = "{file.name}"\nbytes = "from-hub"\nsha256 = "from-hub"'
             known = f'name = "{file.name}"\nbytes = 1000\nsha256 = "{"a" * 64}"'
@@ -112,9 +115,18 @@ def known_files() -> str:
     return text
 
 
+def every_model() -> list[Model]:
+    """The models of the catalogue, and their variants for other tasks."""
+    return [each for model in MODELS.models.values() for each in (model, *model.variants.values())]
+
+
 def put_revision(server: FileServer, model: str, revision: str, *, missing: str = "") -> None:
-    """Let the Hub have a model's files at a revision, with the catalogue's hashes if it has any."""
-    known = MODELS.models[model]
+    """Let the Hub have a model's files at a revision."""
+    put_files(server, MODELS.models[model], revision, missing=missing)
+
+
+def put_files(server: FileServer, known: Model, revision: str, *, missing: str = "") -> None:
+    """Let the Hub have these files at a revision, with the catalogue's hashes if it has any."""
     siblings: list[object] = [{"rfilename": "README.md", "size": 3, "blobId": "0" * 40}]
     for file in known.files.values():
         if file.name != missing:
@@ -307,6 +319,50 @@ def test_a_file_that_a_new_revision_lacks_is_named(facts: Facts, server: FileSer
         facts.refresh()
 
 
+def with_unpinned_variant(facts: Facts) -> Model:
+    """Facts in which a variant has no revision yet; that variant."""
+    variant = MODELS.models["nano"].for_task("clustering")
+    table = f'repository = "{variant.repository}"\nrevision = '
+    pinned = REVISION if variant.revision == FROM_HUB else variant.revision
+    facts.edit(f'{table}"{pinned}"', f'{table}"{FROM_HUB}"')
+    return variant
+
+
+def test_a_variant_that_was_never_looked_up_is_filled_in(facts: Facts, server: FileServer) -> None:
+    variant = with_unpinned_variant(facts)
+    put_files(server, variant, NEW_REVISION)
+    facts.refresh()
+    found = load_models(facts.models).models["nano"].for_task("clustering")
+    assert found.is_pinned
+    assert found.revision == NEW_REVISION
+    assert found.files["Q8_0"].bytes
+
+
+@pytest.mark.parametrize("has", ["no repository", "another file"])
+def test_a_variant_that_cannot_be_looked_up_is_named_and_stops_no_other_pin(
+    facts: Facts, server: FileServer, capsys: pytest.CaptureFixture[str], has: str
+) -> None:
+    """Its row was written without looking, so it may be wrong; nobody serves it yet."""
+    variant = with_unpinned_variant(facts)
+    if has == "no repository":
+        server.put(f"/api/models/{variant.repository}", Answer(status=401))
+    else:
+        put_files(server, variant, NEW_REVISION, missing=variant.files["Q8_0"].name)
+    put_revision(server, "small", NEW_REVISION)
+    facts.refresh()
+    models = load_models(facts.models).models
+    assert not models["nano"].for_task("clustering").is_pinned
+    assert models["small"].revision == NEW_REVISION
+    assert f"{variant.repository} stays without a revision" in capsys.readouterr().err
+
+
+def test_a_variant_that_was_pinned_must_be_there(facts: Facts, server: FileServer) -> None:
+    variant = MODELS.models["nano"].for_task("clustering")
+    server.put(f"/api/models/{variant.repository}", Answer(status=404))
+    with pytest.raises(ToolError, match="404"):
+        facts.refresh()
+
+
 @pytest.mark.parametrize("said", [b"<html>", b"[]", b'{"sha": "7", "siblings": null}'])
 def test_a_hub_that_says_something_else_is_refused(
     facts: Facts, server: FileServer, said: bytes
@@ -335,7 +391,7 @@ def test_no_pin_is_stated_anywhere_else() -> None:
 
     The pages of benchmarks stay true: they say what was measured then.
     """
-    pins = {model.revision for model in MODELS.models.values()}
+    pins = {model.revision for model in every_model() if model.is_pinned}
     pins |= {FORK.commit, SDIST.commit, SDIST.sha256}
     pins |= set(re.findall("sha256:[0-9a-f]{64}", IMAGES_FILE.read_text()))
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")

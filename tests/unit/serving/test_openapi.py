@@ -16,10 +16,12 @@ from schemathesis.core.failures import FailureGroup
 
 from tests.contract.checks.errors import ROUTES_OF_COHERE, ROUTES_OF_TEI
 from tests.contract.checks.routes import ALIASES
+from tests.contract.checks.tasks import WORDS
 from tests.support import openapi
 from tests.support.openapi import INVALID, Request, each_example, judge
 from tests.support.server import Server
-from tools.facts.models import load_models
+from tests.support.toy.sides import ToySides
+from tools.facts.models import OTHER_TASKS, RETRIEVAL, load_models
 from tools.images.recipe import PATCHES
 
 MODELS = load_models().models
@@ -27,6 +29,7 @@ OURS = PATCHES / "files" / "tools" / "server"
 FIELDS = (OURS / "jina-fields.cpp").read_text()
 APIS = (OURS / "jina-apis.cpp").read_text()
 REQUESTS = (OURS / "jina-requests.cpp").read_text()
+TASKS = (OURS / "jina-tasks.cpp").read_text()
 
 DESCRIPTION = openapi.description()
 PARTS = DESCRIPTION["components"]
@@ -59,6 +62,13 @@ def table(source: str, name: str) -> str:
 def words(name: str) -> set[str]:
     """What a choice in the source may be."""
     return set(re.findall(r'\{ "([^"]+)",', table(FIELDS, name)))
+
+
+def words_of(task: str) -> set[str]:
+    """What says a side, or the task itself, where the weights are for it."""
+    rows = re.findall(r'\{ "([^"]+)",\s+\w+,\s+(\w+)\s*\}', table(FIELDS, "SIDES"))
+    assert len(rows) == len(table(FIELDS, "SIDES").splitlines())
+    return {word for word, tasks in rows if tasks in (task, "JINA_ANY_TASK")}
 
 
 def refs(node: Any) -> Iterator[str]:
@@ -139,13 +149,29 @@ def test_it_has_the_fields_of_the_source() -> None:
 
 def test_a_field_has_the_values_of_the_source() -> None:
     sides = {str(each).lower() for each in SCHEMAS["Side"]["enum"] if each}
-    assert sides - {"task_type_unspecified"} == words("SIDES")
+    assert sides - {"task_type_unspecified"} == words_of("JINA_RETRIEVAL")
     assert set(SCHEMAS["FormName"]["enum"]) == words("FORMS")
     assert set(SCHEMAS["Numbers"]["enum"]) == {*words("NUMBERS"), None}
     cuts = {each.lower() for each in SCHEMAS["Cut"]["enum"] if isinstance(each, str)}
     assert cuts == words("CUTS")
     least, most = re.findall(r"value < (-?\d+) \|\| value > (\d+)", FIELDS)[0]
     assert (SCHEMAS["Norm"]["minimum"], SCHEMAS["Norm"]["maximum"]) == (int(least), int(most))
+
+
+@pytest.mark.parametrize("task", OTHER_TASKS)
+def test_the_words_of_a_task_are_those_of_the_source(task: str) -> None:
+    """In the description, the contract's check, and the toy that it is tried on."""
+    names = words_of(f"JINA_{task.upper().replace('-', '_')}")
+    said = {word.lower() for word in re.findall(r"`([^`]+)`", SCHEMAS["Side"]["description"])}
+    assert names <= said
+    assert {value.lower() for _, value in WORDS[task]} < names
+    assert {word.lower() for word in ToySides(task).words()} == names
+
+
+def test_the_tasks_are_those_of_the_source() -> None:
+    names = re.findall(r'\{ JINA_\w+,\s+"([^"]+)"\s*\}', table(TASKS, "TASKS"))
+    assert names == [RETRIEVAL, *OTHER_TASKS]
+    assert SCHEMAS["Model"]["properties"]["task"]["enum"] == names
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -162,6 +188,8 @@ def test_the_most_inputs_are_those_of_the_source() -> None:
     settings = (OURS / "jina-settings.cpp").read_text()
     (most,) = re.findall(r'"JINA_MAX_INPUTS", (\d+)', settings)
     assert SCHEMAS["Inputs"]["anyOf"][1]["maxItems"] == int(most)
+    compared = SCHEMAS["SimilarityRequest"]["properties"]["inputs"]["properties"]["sentences"]
+    assert compared["maxItems"] == int(most) - 1  # and the one that they are compared with
 
 
 def test_it_has_the_errors_of_the_source() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from tests.support.file_server import closed_port
 from tools.common.errors import ToolError
 from tools.facts.images import Image
-from tools.facts.models import load_models
+from tools.facts.models import FROM_HUB, Model, load_models
 from tools.native import __main__ as native
 from tools.native.build import Build
 from tools.search import sizes
@@ -42,8 +42,9 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
 class Served(Exception):  # noqa: N818 - it ends a verb where it would serve, which is no error
     """What a verb is about to serve."""
 
-    def __init__(self, file: Path, *, synthetic: bool, image: str | None) -> None:
+    def __init__(self, model: Model, file: Path, *, synthetic: bool, image: str | None) -> None:
         super().__init__(file)
+        self.model = model
         self.file = file
         self.synthetic = synthetic
         self.image = image
@@ -61,8 +62,10 @@ class Machine:
         return f"built:{image.name}"
 
     @staticmethod
-    def serve(_model: object, file: Path, *more: Any, synthetic: bool, **others: Any) -> Any:
-        raise Served(file, synthetic=synthetic, image=others.get("image") or (*more, None)[0])
+    def serve(model: Model, file: Path, *more: Any, synthetic: bool, **others: Any) -> Any:
+        raise Served(
+            model, file, synthetic=synthetic, image=others.get("image") or (*more, None)[0]
+        )
 
 
 @contextmanager
@@ -151,10 +154,47 @@ def test_an_image_that_is_named_is_not_built(
     assert machine.built == []
 
 
+WITH_TASKS = ("up", "bake", "native")
+
+
+@pytest.mark.parametrize("verb", WITH_TASKS)
+def test_a_variant_without_a_revision_is_refused_with_what_to_do(
+    verb: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpinned = replace(NANO.variants["clustering"], revision=FROM_HUB)
+    nano = replace(NANO, variants={"clustering": unpinned})
+    known = replace(MODELS, models={"nano": nano})
+    for module in (up, bake, native):
+        monkeypatch.setattr(module, "load_models", lambda: known)
+    (machine.folder / unpinned.files["Q8_0"].name).write_bytes(b"8 bytes.")
+    with pytest.raises(ToolError, match=r"no revision of jinaai/.*clustering.*`nox -s pins`"):
+        VERBS[verb](["--task", "clustering"])
+
+
+@pytest.mark.parametrize("verb", WITH_TASKS)
+def test_a_variant_is_booted_by_its_task(verb: str, machine: Machine) -> None:
+    with pytest.raises(Served) as served:
+        VERBS[verb](["--task", "clustering", "--weights", "synthetic"])
+    assert served.value.synthetic
+    assert served.value.model.task == "clustering"
+    assert served.value.file.name == "synthetic-nano-tiny-Q8_0.gguf"
+
+
+def test_a_variants_boot_says_its_task_and_has_its_name() -> None:
+    variant = NANO.variants["clustering"]
+    real = profile.model_environment(variant, Path("/models/x.gguf"), synthetic=False)
+    made = profile.model_environment(variant, Path("/models/x.gguf"), synthetic=True)
+    assert real["JINA_TASK"] == made["JINA_TASK"] == "clustering"
+    assert real["JINA_NANO_NAME"] == "jina-embeddings-v5-text-nano-clustering"
+    assert made["JINA_NANO_NAME"] == "jina-embeddings-v5-text-nano-clustering-synthetic"
+    assert bake.baked_name(variant, synthetic=False) == "jina-embeddings-v5:nano-clustering-cpu"
+
+
 def test_a_boot_of_real_weights_has_the_real_name_and_of_synthetic_ones_another() -> None:
     real = profile.model_environment(NANO, Path("/models/x.gguf"), synthetic=False)
     made = profile.model_environment(NANO, Path("/models/x.gguf"), synthetic=True)
     assert "JINA_NANO_NAME" not in real
+    assert real["JINA_TASK"] == "retrieval"
     assert made["JINA_NANO_NAME"].endswith("-synthetic")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract import checks
-from tests.contract.checks import health, numbers
+from tests.contract.checks import health, numbers, tasks
 from tests.contract.checks.all import CHECKS, ORDER
 from tests.contract.checks.check import Check
 from tests.contract.faults.all import FAULTS
@@ -17,7 +17,7 @@ from tests.support import sockets
 from tests.support.published import published
 from tests.support.toy.model import ToyReference
 from tests.support.toy.server import ToyServer
-from tools.facts.models import load_models
+from tools.facts.models import OTHER_TASKS, RETRIEVAL, load_models
 
 MODELS = load_models().models
 BY_NAME = {check.name: check for check in CHECKS}
@@ -27,6 +27,11 @@ HELPERS = {"all", "check", "inputs"}
 
 #: The toy's key: it asks for one, so that the checks of keys have something to judge.
 KEY = "toy-key"
+
+
+def task_for(check: Check) -> str:
+    """The task of the toy that a check wants."""
+    return OTHER_TASKS[0] if "task" in check.needs else RETRIEVAL
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +57,16 @@ def run(check: Check, server: ToyServer) -> None:
 def test_without_a_fault_every_check_passes(model: str) -> None:
     with ToyServer(MODELS[model], synthetic=False, api_key=KEY) as server:
         for check in CHECKS:
-            if "published-figures" not in check.needs or model in published():
+            is_published = "published-figures" not in check.needs or model in published()
+            if is_published and task_for(check) == server.task:
                 run(check, server)
+
+
+@pytest.mark.parametrize("task", OTHER_TASKS)
+def test_without_a_fault_every_check_of_tasks_passes(task: str) -> None:
+    with ToyServer(MODELS["nano"], synthetic=True, api_key=KEY, task=task) as server:
+        for check in tasks.CHECKS:
+            run(check, server)
 
 
 def test_without_a_fault_synthetic_weights_are_named_so() -> None:
@@ -70,10 +83,16 @@ def test_without_a_fault_synthetic_weights_are_named_so() -> None:
     ],
 )
 def test_fault_is_caught(fault: Fault, name: str) -> None:
-    synthetic = "real-weights" not in BY_NAME[name].needs
-    toy = ToyServer(MODELS[fault.model], fault.part, synthetic=synthetic, api_key=KEY)
+    check = BY_NAME[name]
+    toy = ToyServer(
+        MODELS[fault.model],
+        fault.part,
+        synthetic="real-weights" not in check.needs,
+        api_key=KEY,
+        task=task_for(check),
+    )
     with toy as server, pytest.raises(AssertionError):
-        run(BY_NAME[name], server)
+        run(check, server)
 
 
 def test_every_check_catches_a_fault() -> None:

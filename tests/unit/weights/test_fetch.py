@@ -268,6 +268,29 @@ def test_unknown_models_and_quantisations_are_refused_with_the_known_ones() -> N
         fetch_from_hub(real, "small", "Q2_K")
 
 
+def test_a_variant_is_fetched_by_its_task(models: Models, hub: FileServer) -> None:
+    nano = models.models["nano"]
+    body = random.Random(7).randbytes(1000)
+    file = ModelFile("Q8_0", "test-clustering-Q8_0.gguf", hashlib.sha256(body).hexdigest(), 1000)
+    pinned = replace(nano, task="clustering", repository="jinaai/c", files={"Q8_0": file})
+    known = replace(models, models={"nano": replace(nano, variants={"clustering": pinned})})
+    hub.put(f"/jinaai/c/resolve/{REVISION}/{file.name}", Answer(body))
+    path = fetch_from_hub(known, "nano", "Q8_0", "clustering")
+    assert path == models_dir() / file.name
+    assert path.read_bytes() == body
+    with pytest.raises(ToolError, match="no nano for 'text-matching'; there are retrieval, clust"):
+        fetch_from_hub(known, "nano", "Q8_0", "text-matching")
+
+
+def test_a_variant_without_a_revision_is_refused(models: Models, hub: FileServer) -> None:
+    nano = models.models["nano"]
+    unpinned = replace(nano, task="clustering", revision=FROM_HUB)
+    known = replace(models, models={"nano": replace(nano, variants={"clustering": unpinned})})
+    with pytest.raises(ToolError, match=rf"no revision of {REPOSITORY} yet.*`nox -s pins`"):
+        fetch_from_hub(known, "nano", "Q8_0", "clustering")
+    assert hub.requests == []
+
+
 @pytest.mark.usefixtures("hub")
 def test_the_verb_lists_without_names_and_fetches_with_them(
     models: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -278,7 +301,7 @@ def test_the_verb_lists_without_names_and_fetches_with_them(
     main(["nano", "--quant", "Q8_0"])
 
     printed = capsys.readouterr().out
-    assert f"nano   Q8_0   {NAME}" in printed
+    assert f"nano   retrieval       Q8_0   {NAME}" in printed
     assert f"{model_path()} is there and verified" in printed
 
 

@@ -14,6 +14,9 @@ jina_api jina_api_of(const std::string & path) {
     if (path == "/v2/embed") {
         return jina_api::cohere_v2;
     }
+    if (path == "/similarity") {
+        return jina_api::tei_similarity;
+    }
     const bool embeds = path.size() >= embed.size() && path.compare(path.size() - embed.size(), embed.size(), embed) == 0;
     return embeds || path == "/info" ? jina_api::tei : jina_api::openai;
 }
@@ -22,8 +25,12 @@ bool jina_is_cohere(jina_api api) {
     return api == jina_api::cohere_v1 || api == jina_api::cohere_v2;
 }
 
+bool jina_is_tei(jina_api api) {
+    return api == jina_api::tei || api == jina_api::tei_similarity;
+}
+
 const char * jina_input_field(jina_api api) {
-    return api == jina_api::tei       ? "inputs" :
+    return jina_is_tei(api)           ? "inputs" :
            api == jina_api::llama_cpp ? "content" :
            jina_is_cohere(api)        ? "texts" :
                                         "input";
@@ -115,7 +122,7 @@ static std::string tei_type_of(const std::string & type) {
 std::string jina_api_error(jina_api api, const std::string & id, const std::string & message, const std::string & type,
                            const ordered_json & more) {
     ordered_json answer;
-    if (api == jina_api::tei) {
+    if (jina_is_tei(api)) {
         answer = { { "error", message }, { "error_type", tei_type_of(type) } };
     } else if (jina_is_cohere(api)) {
         answer = { { "id", id }, { "message", message } };
@@ -134,8 +141,8 @@ std::string jina_api_error(jina_api api, const std::string & id, const std::stri
 }
 
 int jina_api_status(jina_api api, int status, const std::string & type) {
-    if (api == jina_api::tei && status == 400) {
+    if (jina_is_tei(api) && status == 400) {
         return 422;
     }
-    return api == jina_api::tei && type == "overloaded_error" ? 429 : status;
+    return jina_is_tei(api) && type == "overloaded_error" ? 429 : status;
 }

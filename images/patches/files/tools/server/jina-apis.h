@@ -9,13 +9,16 @@
 #include <string>
 #include <vector>
 
-enum class jina_api { openai, llama_cpp, tei, cohere_v1, cohere_v2 };
+enum class jina_api { openai, llama_cpp, tei, tei_similarity, cohere_v1, cohere_v2 };
 
 // Whose API a path is of, as it is listed in jina-requests.cpp.
 jina_api jina_api_of(const std::string & path);
 
 // Both versions of Cohere's API.
 bool jina_is_cohere(jina_api api);
+
+// Both routes of text-embeddings-inference.
+bool jina_is_tei(jina_api api);
 
 // The field that holds the inputs of a request.
 const char * jina_input_field(jina_api api);

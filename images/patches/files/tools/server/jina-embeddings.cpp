@@ -6,6 +6,8 @@
 #include "jina-lifecycle.h"
 #include "jina-requests.h"
 #include "jina-settings.h"
+#include "jina-similarity.h"
+#include "jina-tasks.h"
 #include "jina-vectors.h"
 
 #include "../../src/jina-nfc.h"
@@ -155,7 +157,9 @@ struct jina_embeddings::impl {
     std::string              model_kind; // architecture, size and quantisation
     std::string              build;
     std::time_t              created = std::time(nullptr);
+    std::vector<std::string> own_names;    // of the catalogue
     std::vector<std::string> other_models; // of the catalogue
+    jina_task                task = JINA_RETRIEVAL;
 
     handler_t          tokenizer;
     mutable std::mutex counting; // a long text takes 75 times its size while its tokens are counted: one at a time
@@ -171,6 +175,7 @@ struct jina_embeddings::impl {
     jina_options         read_options(const ordered_json & body, jina_api written, jina_side given) const;
     void                 check_model(const std::string & name) const;
     void                 add_prefix(ordered_json & input, const std::string & name, jina_side which) const;
+    bool                 has_one_prefix(const ordered_json & input, jina_api written) const;
     std::vector<int32_t> tokenize(const server_http_req & req, const std::string & text) const;
     bool fit(const server_http_req & req, ordered_json & input, const std::string & name, const jina_options & wanted) const;
 };
@@ -189,6 +194,7 @@ void jina_embeddings::impl::read_settings() {
                                         jina_join(matryoshka) + ")");
         }
     }
+    task = jina_get_settings().task;
     for (jina_side each : { JINA_SIDE_QUERY, JINA_SIDE_DOCUMENT }) {
         prefixes[each] = jina_environment(SIDE_VARIABLES[each]);
     }
@@ -199,14 +205,17 @@ jina_options jina_embeddings::impl::read_options(const ordered_json & body, jina
     if (written == jina_api::llama_cpp) {
         jina_refuse_fields(body);
     }
-    jina_options wanted = jina_read_fields(body, given, allowed_dimensions);
+    jina_options wanted = jina_read_fields(body, given, allowed_dimensions, task);
     if (jina_is_cohere(written)) {
         if (wanted.side == JINA_SIDE_NONE) {
-            throw jina_bad_request("`input_type` is missing: search_query or search_document", "input_type");
+            throw jina_bad_request("`input_type` is missing; it is one of " + jina_side_words(task), "input_type");
         }
         if (wanted.numbers != JINA_FLOAT || wanted.base64 || wanted.normalize.value_or(2) != 2) {
             throw jina_bad_request("this path has vectors of length 1, in the forms that `embedding_types` names");
         }
+    }
+    if (written == jina_api::tei_similarity && (wanted.numbers != JINA_FLOAT || wanted.base64)) {
+        throw jina_bad_request("this path answers numbers, not vectors, so that no form can be asked for");
     }
     if (wanted.side != JINA_SIDE_NONE && prefixes[wanted.side].empty()) {
         throw jina_bad_request(std::string("this server knows no prefix for the side ") + SIDE_NAMES[wanted.side] +
@@ -235,6 +244,12 @@ void jina_embeddings::impl::add_prefix(ordered_json & input, const std::string &
     if (!starts_with(text, prefix)) {
         input = prefix + text;
     }
+}
+
+// Without sides there is nothing to choose, so a text has the prefix where a request says nothing, too. Who
+// makes tokens, or writes llama.cpp's own form, adds it.
+bool jina_embeddings::impl::has_one_prefix(const ordered_json & input, jina_api written) const {
+    return task != JINA_RETRIEVAL && input.is_string() && written != jina_api::llama_cpp && !prefixes[JINA_SIDE_DOCUMENT].empty();
 }
 
 // The tokens of a text, those that the model adds included: by the server's own route, which
@@ -300,16 +315,20 @@ static void note_usage(const server_http_res & res) {
     }
 }
 
-// A client that asks for another model of the catalogue must not get this one's vectors. Other names
-// pass: many clients insist on one of OpenAI's. A name may have an owner before it and more behind it.
+// A client that asks for another model of the catalogue, or for this one with another task's weights, must
+// not get this one's vectors. Other names pass: many clients insist on one of OpenAI's. A name may have an
+// owner before it and more behind it.
 void jina_embeddings::impl::check_model(const std::string & name) const {
-    const std::string bare = name.substr(name.rfind('/') + 1);
-    for (const std::string & other : other_models) {
-        if (starts_with(bare, other)) {
-            jina_bad_request why("the model " + jina_shown(name) + " is not served here, but " + model_name, "model", "model_not_found");
-            why.code = 404;
-            throw why;
-        }
+    const std::string bare    = name.substr(name.rfind('/') + 1);
+    const auto        names   = [&bare](const std::string & each) { return starts_with(bare, each); };
+    const std::string said    = jina_task_in(bare);
+    const bool        another = !said.empty() && said != jina_task_name(task);
+    if (std::any_of(other_models.begin(), other_models.end(), names) ||
+        (another && std::any_of(own_names.begin(), own_names.end(), names))) {
+        jina_bad_request why("the model " + jina_shown(name) + " is not served here, but " + model_name + " for " + jina_task_name(task),
+                             "model", "model_not_found");
+        why.code = 404;
+        throw why;
     }
 }
 
@@ -318,10 +337,12 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
                                                   jina_api                written,
                                                   jina_side               given) const {
     ordered_json           body = parse_object(req.body);
-    jina_take_extra_body(body);
+    jina_take_fields_in(body, "extra_body");
     std::vector<jina_form> forms;
     if (jina_is_cohere(written)) {
         forms = jina_take_cohere_forms(written, body);
+    } else if (written == jina_api::tei_similarity) {
+        jina_take_sentences(body);
     } else if (written == jina_api::openai && jina_field(body, "content")) {
         // llama.cpp's own form of a request, which it answers in its own form, whatever the path
         if (jina_field(body, "input")) {
@@ -354,17 +375,21 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
         return jina_refusal(503, "too many inputs wait already; try again later", "overloaded_error");
     }
     for (ordered_json * each : inputs) {
-        const std::string name = single ? field : field + "[" + std::to_string(cut.size()) + "]";
+        const std::string name = written == jina_api::tei_similarity ? jina_sentence_name(cut.size()) :
+                                 single                              ? field :
+                                                                       field + "[" + std::to_string(cut.size()) + "]";
         jina_take_text(*each, name);
         jina_check_input(*each, name, vocabulary);
         if (wanted.side != JINA_SIDE_NONE) {
             add_prefix(*each, name, wanted.side);
+        } else if (has_one_prefix(*each, written)) {
+            add_prefix(*each, name, JINA_SIDE_DOCUMENT);
         }
         cut.push_back(fit(req, *each, name, wanted));
     }
 
     // To be rewritten, the vectors come as base64: far cheaper to read than decimal numbers.
-    const bool own_form = written == jina_api::tei || jina_is_cohere(written);
+    const bool own_form = jina_is_tei(written) || jina_is_cohere(written);
     const bool rewrite  = own_form || wanted.dimensions != 0 || wanted.truncate || wanted.numbers != JINA_FLOAT;
     ordered_json asked  = { { "encoding_format", rewrite || wanted.base64 ? "base64" : "float" } };
     if (wanted.normalize) {
@@ -390,6 +415,8 @@ server_http_res_ptr jina_embeddings::impl::answer(const server_http_req & req,
     }
     if (written == jina_api::tei) {
         answer = jina_tei_answer(vectors, wanted);
+    } else if (written == jina_api::tei_similarity) {
+        answer = jina_similarities(vectors);
     } else if (jina_is_cohere(written)) {
         const auto n_tokens = answer.at("usage").at("prompt_tokens").get<unsigned long>();
         answer              = jina_cohere_answer(written, vectors, forms, { jina_request_id(), texts, n_tokens, cut });
@@ -449,6 +476,7 @@ server_http_res_ptr jina_embeddings::impl::models(const server_http_req & req, c
     model["matryoshka"]          = allowed_dimensions;
     model["context"]             = longest;
     model["pooling"]             = "last";
+    model["task"]                = jina_task_name(task);
     if (list.contains("models")) {
         list["models"].at(0)["capabilities"] = embedding;
     }
@@ -516,6 +544,7 @@ bool jina_embeddings::init(server_routes & routes) {
         { "/embed",                  in_front_of(embed, jina_api::tei,    JINA_SIDE_NONE)     },
         { "/query/embed",            in_front_of(embed, jina_api::tei,    JINA_SIDE_QUERY)    },
         { "/document/embed",         in_front_of(embed, jina_api::tei,    JINA_SIDE_DOCUMENT) },
+        { "/similarity",             in_front_of(embed, jina_api::tei_similarity, JINA_SIDE_NONE) },
         { "/v1/embed",               in_front_of(embed, jina_api::cohere_v1, JINA_SIDE_NONE)  },
         { "/v2/embed",               in_front_of(embed, jina_api::cohere_v2, JINA_SIDE_NONE)  },
     };
@@ -564,9 +593,8 @@ void jina_embeddings::model_loaded(const server_context & server) {
     self->model_name               = server.get_meta().model_name;
     const jina_settings & settings = jina_get_settings();
     for (size_t i = 0; i < settings.catalogue_names.size(); i++) {
-        if (settings.catalogue_architectures[i] != architecture) {
-            self->other_models.push_back(settings.catalogue_names[i]);
-        }
+        const bool own = settings.catalogue_architectures[i] == architecture;
+        (own ? self->own_names : self->other_models).push_back(settings.catalogue_names[i]);
     }
 
     const int n_embd = llama_model_n_embd_out(model);
@@ -588,6 +616,7 @@ void jina_embeddings::model_loaded(const server_context & server) {
 
     const auto number = [](size_t value) { return std::to_string(value); };
     jina_log_setting("model", self->model_name + " (" + architecture + ")");
+    jina_log_setting("task", jina_task_name(self->task));
     jina_log_setting("dimensions", jina_join(self->allowed_dimensions));
     const auto token = [vocab](llama_token id) { return std::to_string(id) + " (" + llama_vocab_get_text(vocab, id) + ")"; };
     jina_log_setting("token before each text", llama_vocab_get_add_bos(vocab) ? token(llama_vocab_bos(vocab)) : "none");

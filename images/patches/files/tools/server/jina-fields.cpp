@@ -70,6 +70,7 @@ struct reading {
     said normalize;
 
     std::vector<int> sizes; // that `dimensions` may be
+    jina_task        task;  // that the weights are for
 };
 
 struct choice {
@@ -77,14 +78,18 @@ struct choice {
     int          value;
 };
 
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+    return text;
+}
+
 // The choice that a text names, in any case. `more` ends the sentence where there is none.
 template <size_t N>
 const choice & choose(const choice (&choices)[N], const char * name, const std::string & text, const char * more = "") {
-    std::string lower = text;
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-    std::string known;
+    const std::string given = lower(text);
+    std::string       known;
     for (const choice & each : choices) {
-        if (lower == each.text) {
+        if (given == each.text) {
             return each;
         }
         known += (known.empty() ? "" : ", ") + std::string(each.text);
@@ -92,19 +97,37 @@ const choice & choose(const choice (&choices)[N], const char * name, const std::
     throw jina_bad_request(std::string("`") + name + "` must be one of " + known + ", not '" + jina_shown(text) + "'" + more, name);
 }
 
-const choice SIDES[] = {
-    { "query",               JINA_SIDE_QUERY    },
-    { "document",            JINA_SIDE_DOCUMENT },
-    { "search",              JINA_SIDE_QUERY    }, // Elasticsearch
-    { "ingest",              JINA_SIDE_DOCUMENT },
-    { "passage",             JINA_SIDE_DOCUMENT }, // NVIDIA, whose other one is query
-    { "search_query",        JINA_SIDE_QUERY    }, // Cohere
-    { "search_document",     JINA_SIDE_DOCUMENT },
-    { "retrieval.query",     JINA_SIDE_QUERY    }, // Jina
-    { "retrieval.passage",   JINA_SIDE_DOCUMENT },
-    { "retrieval_query",     JINA_SIDE_QUERY    }, // Gemini
-    { "retrieval_document",  JINA_SIDE_DOCUMENT },
+// A word says a side, and for which tasks the weights must be. All texts of a task without sides have the
+// prefix of documents, so the word for it is taken there, and those for queries are not.
+const struct {
+    const char * text;
+    jina_side    side;
+    int          tasks;
+} SIDES[] = {
+    { "query",               JINA_SIDE_QUERY,    JINA_RETRIEVAL      },
+    { "document",            JINA_SIDE_DOCUMENT, JINA_ANY_TASK       },
+    { "search",              JINA_SIDE_QUERY,    JINA_RETRIEVAL      }, // Elasticsearch
+    { "ingest",              JINA_SIDE_DOCUMENT, JINA_ANY_TASK       },
+    { "passage",             JINA_SIDE_DOCUMENT, JINA_ANY_TASK       }, // NVIDIA, whose other one is query
+    { "search_query",        JINA_SIDE_QUERY,    JINA_RETRIEVAL      }, // Cohere
+    { "search_document",     JINA_SIDE_DOCUMENT, JINA_RETRIEVAL      },
+    { "retrieval.query",     JINA_SIDE_QUERY,    JINA_RETRIEVAL      }, // Jina
+    { "retrieval.passage",   JINA_SIDE_DOCUMENT, JINA_RETRIEVAL      },
+    { "retrieval_query",     JINA_SIDE_QUERY,    JINA_RETRIEVAL      }, // Gemini
+    { "retrieval_document",  JINA_SIDE_DOCUMENT, JINA_RETRIEVAL      },
+    { "text-matching",       JINA_SIDE_DOCUMENT, JINA_TEXT_MATCHING  }, // Jina
+    { "semantic_similarity", JINA_SIDE_DOCUMENT, JINA_TEXT_MATCHING  }, // Gemini
+    { "clustering",          JINA_SIDE_DOCUMENT, JINA_CLUSTERING     }, // Jina, Cohere, Gemini, Elasticsearch
+    { "separation",          JINA_SIDE_DOCUMENT, JINA_CLUSTERING     }, // Jina's older name for it, as Elasticsearch sends it
+    { "classification",      JINA_SIDE_DOCUMENT, JINA_CLASSIFICATION }, // the same as for clustering
 };
+
+// Why another side or task than that of the weights is refused.
+std::string why_other(jina_task task) {
+    const std::string name = jina_task_name(task);
+    return task == JINA_RETRIEVAL ? ": these weights are for " + name + ", other tasks need other weights" :
+                                    ": these weights are for " + name + ", which has no queries; other tasks need other weights";
+}
 
 void read_side(reading & all, const char * name, const ordered_json & value) {
     if (!value.is_string()) {
@@ -114,8 +137,15 @@ void read_side(reading & all, const char * name, const ordered_json & value) {
     if (text.empty() || text == "TASK_TYPE_UNSPECIFIED") {
         return;
     }
-    const choice & found = choose(SIDES, name, text, ": these weights are for retrieval, other tasks need other weights");
-    all.side.say(name, found.value, found.value == JINA_SIDE_QUERY ? "query" : "document");
+    const std::string given = lower(text);
+    for (const auto & each : SIDES) {
+        if (given == each.text && (each.tasks & all.task)) {
+            all.side.say(name, each.side, each.side == JINA_SIDE_QUERY ? "query" : "document");
+            return;
+        }
+    }
+    throw jina_bad_request(std::string("`") + name + "` must be one of " + jina_side_words(all.task) + ", not '" + jina_shown(text) + "'" +
+                           why_other(all.task), name);
 }
 
 void read_size(reading & all, const char * name, const ordered_json & value) {
@@ -290,32 +320,46 @@ void check_fixed(const ordered_json & body) {
 
 } // namespace
 
-void jina_take_extra_body(ordered_json & body) {
-    const ordered_json * found = jina_field(body, "extra_body");
+void jina_take_fields_in(ordered_json & body, const std::string & object) {
+    const ordered_json * found = jina_field(body, object.c_str());
     if (!found) {
         return;
     }
     if (!found->is_object()) {
-        throw jina_bad_request("`extra_body` must be an object, not " + jina_shown(*found), "extra_body");
+        throw jina_bad_request("`" + object + "` must be an object, not " + jina_shown(*found), object);
     }
     const ordered_json more = *found;
-    body.erase("extra_body");
+    body.erase(object);
     for (const auto & [name, value] : more.items()) {
         const ordered_json * given = jina_field(body, name.c_str());
         if (given && *given != value) {
-            throw jina_bad_request("`" + jina_shown(name) + "` says " + jina_shown(*given) + ", but in `extra_body` it says " +
-                                   jina_shown(value), "extra_body");
+            throw jina_bad_request("`" + jina_shown(name) + "` says " + jina_shown(*given) + ", but in `" + object +
+                                   "` it says " + jina_shown(value), object);
         }
         body[name] = value;
     }
 }
 
-jina_options jina_read_fields(const ordered_json & body, jina_side given, const std::vector<int> & sizes) {
+std::string jina_side_words(jina_task task) {
+    std::string words;
+    for (const auto & each : SIDES) {
+        if (each.tasks & task) {
+            words += (words.empty() ? "" : ", ") + std::string(each.text);
+        }
+    }
+    return words;
+}
+
+jina_options jina_read_fields(const ordered_json & body, jina_side given, const std::vector<int> & sizes, jina_task task) {
     check_fixed(body);
 
     reading all;
     all.sizes     = sizes;
+    all.task      = task;
     all.form.hint = "; OpenAI's client says base64 by itself, so put `encoding_format` into its extra_body";
+    if (given == JINA_SIDE_QUERY && task != JINA_RETRIEVAL) {
+        throw jina_bad_request("the path asks for queries" + why_other(task));
+    }
     if (given != JINA_SIDE_NONE) {
         all.side.say(PATH, given, given == JINA_SIDE_QUERY ? "query" : "document");
     }

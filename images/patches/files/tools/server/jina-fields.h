@@ -6,6 +6,8 @@
 
 #pragma once
 
+#include "jina-tasks.h"
+
 #include <nlohmann/json.hpp>
 
 #include <optional>
@@ -19,7 +21,7 @@ enum jina_side { JINA_SIDE_NONE, JINA_SIDE_QUERY, JINA_SIDE_DOCUMENT };
 enum jina_numbers { JINA_FLOAT, JINA_INT8, JINA_UINT8, JINA_BINARY, JINA_UBINARY };
 
 struct jina_options {
-    jina_side    side       = JINA_SIDE_NONE;
+    jina_side    side       = JINA_SIDE_NONE; // the document's where a request names a task without sides
     int          dimensions = 0; // 0: not said
     jina_numbers numbers    = JINA_FLOAT;
     bool         base64     = false;
@@ -62,13 +64,18 @@ const nlohmann::ordered_json * jina_field(const nlohmann::ordered_json & body, c
 // A field that holds a text, empty where it is not there. Throws jina_bad_request for another type.
 std::string jina_text_field(const nlohmann::ordered_json & body, const char * name);
 
-// Makes fields of the request of what is in `extra_body`. OpenAI's client in Python does so by itself; LiteLLM
-// and clients in other languages send it as it is. Throws jina_bad_request where the two say different things.
-void jina_take_extra_body(nlohmann::ordered_json & body);
+// Makes fields of the request of what is in an object of it, such as `extra_body`. OpenAI's client in Python
+// does so by itself; LiteLLM and clients in other languages send it as it is. Throws jina_bad_request where
+// the two say different things.
+void jina_take_fields_in(nlohmann::ordered_json & body, const std::string & object);
 
 // Reads all fields but the input. `given` is the side that the path names, `sizes` what `dimensions`
-// may be. Throws jina_bad_request for what cannot be honoured, and for fields that contradict.
-jina_options jina_read_fields(const nlohmann::ordered_json & body, jina_side given, const std::vector<int> & sizes);
+// may be, `task` what the weights are for. Throws jina_bad_request for what cannot be honoured, and for
+// fields that contradict.
+jina_options jina_read_fields(const nlohmann::ordered_json & body, jina_side given, const std::vector<int> & sizes, jina_task task);
+
+// The words that say the side, or else the task, with commas between them.
+std::string jina_side_words(jina_task task);
 
 // The form that a field's value names. Throws jina_bad_request where it names none.
 jina_form jina_form_of(const char * field, const nlohmann::ordered_json & value);

@@ -108,8 +108,15 @@ bool jina_prepare_model(common_params & params, int argc, char ** argv) {
         return false;
     }
     const std::string & path = params.model.path;
+    const std::string   file = path.substr(path.rfind('/') + 1);
+    const std::string   said = jina_task_in(file);
+    const std::string   task = jina_task_name(jina_get_settings().task);
+    if (!said.empty() && said != task) {
+        fprintf(stderr, "error: by its name %s is for %s, but this server is set to %s: set JINA_TASK=%s, or give the file another name\n",
+                file.c_str(), said.c_str(), task.c_str(), said.c_str());
+        return false;
+    }
     if (params.model_alias.empty() && !path.empty()) {
-        const std::string file = path.substr(path.rfind('/') + 1);
         set_name(params.model_alias, file.substr(0, file.rfind(".gguf")), 0);
     }
     const model_facts facts = read_facts(path);

@@ -52,6 +52,7 @@ const served KEYED[] = {
     { "POST", "/embed"                  },
     { "POST", "/query/embed"            },
     { "POST", "/document/embed"         },
+    { "POST", "/similarity"             },
     { "POST", "/v1/embed"               },
     { "POST", "/v2/embed"               },
     { "POST", "/tokenize"               },
@@ -390,7 +391,7 @@ void log_line(const ordered_json & json, const std::string & text) {
 void finish(const httplib::Request & req, const httplib::Response & res) {
     const double seconds = std::chrono::duration<double>(clock_t_::now() - now.start).count();
     const bool   probe   = now.path == "/health" || now.path == "/v1/health" || now.path == "/ready" || now.path == "/metrics";
-    const bool   embeds  = now.path.find("/embed") != std::string::npos;
+    const bool   embeds  = now.path.find("/embed") != std::string::npos || now.path == "/similarity";
     {
         std::lock_guard<std::mutex> lock(all().mutex);
         all().requests[{ now.path.empty() ? "other" : now.path, res.status }]++;

@@ -91,6 +91,15 @@ jina_settings read() {
     }
     found.json_log = format == "json";
 
+    const std::string task = jina_environment("JINA_TASK");
+    if (!task.empty()) {
+        try {
+            found.task = jina_task_of(task);
+        } catch (const std::invalid_argument & error) {
+            throw std::invalid_argument(std::string("JINA_TASK: ") + error.what());
+        }
+    }
+
     for (const std::string & entry : list("JINA_MODELS", ' ')) {
         const size_t equals = entry.find('=');
         if (equals == std::string::npos) {

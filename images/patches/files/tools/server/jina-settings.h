@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "jina-tasks.h"
+
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -23,6 +25,8 @@ struct jina_settings {
 
     std::vector<std::string> allowed_origins; // of browsers' pages; "*" for any
     bool                     json_log = false;
+
+    jina_task task = JINA_RETRIEVAL; // that the model file is for
 
     std::vector<std::string> catalogue_names;         // models that a client may take this one for,
     std::vector<std::string> catalogue_architectures; // and their architecture in the model file
