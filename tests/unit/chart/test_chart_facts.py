@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import nox
+import pytest
 import yaml
 
 import noxfile
@@ -26,6 +27,27 @@ SERVER = ROOT / "images" / "patches" / "files" / "tools" / "server"
 
 def test_the_facts_are_those_of_the_catalogue() -> None:
     assert FILE.read_text() == chart_facts(MODELS), "`python -m tools.chart.facts` writes them"
+
+
+class Session:
+    """A nox session that notes what it would run."""
+
+    def __init__(self, *posargs: str) -> None:
+        self.posargs = posargs
+        self.ran: list[str] = []
+
+    def run(self, *arguments: str, **_: object) -> None:
+        self.ran.append(arguments[2])
+
+
+def test_new_pins_are_copied_into_the_chart_and_proposed_with_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(noxfile, "python", lambda _: "python")
+    session = Session()
+    noxfile.pins(session)
+    assert session.ran == ["tools.origins.pins", "tools.chart.facts"]
+    assert f"{FILE.relative_to(ROOT)}\n" in (noxfile.WORKFLOWS / "pins.yml").read_text()
 
 
 def test_a_file_whose_hash_only_the_hub_knows_has_none() -> None:
