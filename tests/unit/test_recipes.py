@@ -75,6 +75,12 @@ def test_recipes_are_collected_where_they_are_named(
     assert pytest_ignore_collect(RECIPES.parent / "unit", config) is None  # type: ignore[arg-type]
 
 
+def test_so_is_what_is_in_a_cluster() -> None:
+    deploy = RECIPES.parent / "deploy"
+    assert pytest_ignore_collect(deploy, Config("tests/recipes")) is True  # type: ignore[arg-type]
+    assert pytest_ignore_collect(deploy, Config("tests/deploy")) is None  # type: ignore[arg-type]
+
+
 class Session:
     """A nox session that notes what it would run."""
 

@@ -1,0 +1,1 @@
+"""The Helm chart in deploy/helm: its facts, what it renders, its package."""
