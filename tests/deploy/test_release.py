@@ -30,8 +30,10 @@ def in_an_image(digest: str) -> dict[str, Any]:
         ({}, {"quantisation": "F16"}),
         ({}, {"weights": {**PVC["weights"], "file": "other.gguf"}}),
         (in_an_image("sha256:" + "a" * 64), in_an_image("sha256:" + "b" * 64)),
+        ({}, {"settings": {"JINA_DIMENSIONS": 256}}),
+        ({}, {"settings": {"JINA_TASK": "clustering"}}),
     ],
-    ids=["model", "quantisation", "to F16", "file", "image of the weights"],
+    ids=["model", "quantisation", "to F16", "file", "image of the weights", "dimensions", "task"],
 )
 def test_other_vectors_are_another_deployment_and_never_behind_the_same_service(
     before: dict[str, Any], after: dict[str, Any]

@@ -25,6 +25,11 @@ name: pods with other vectors are another Deployment's, and never behind the sam
 {{- if eq .Values.weights.source "image" }}
 {{- $is = printf "%s %s" $is .Values.weights.image.reference }}
 {{- end }}
+{{- range list "JINA_DIMENSIONS" "JINA_TASK" }}
+{{- with index $.Values.settings . }}
+{{- $is = printf "%s %v" $is . }}
+{{- end }}
+{{- end }}
 {{- printf "%s-%s-%s" .Values.model .Values.quantisation (sha256sum $is | trunc 8) }}
 {{- end }}
 
