@@ -58,6 +58,7 @@ def run(job: Job) -> None:
 
 def _finish(job: Job, source: Source, servers: Servers, parts: Parts) -> str:
     """Embed and write what is not there yet; what is said of all of it."""
+    before = _stamp(job.input)
     model = servers.served()
     wanted = Wanted(model.model, job.side, job.dimensions, job.type, job.truncate)
     # One text shows whether the server takes the key, the size and the type.
@@ -78,10 +79,20 @@ def _finish(job: Job, source: Source, servers: Servers, parts: Parts) -> str:
         found = _begin(job, source, parts, asked)
     embed = partial(embed_batch, servers, wanted, numbers)
     rate = _embed(job, source, servers, embed, parts=parts, rows=found.rows)
+    if _stamp(job.input) != before:
+        raise ToolError(
+            f"{job.input} was changed while it was embedded; remove {parts.folder} to start anew"
+        )
     say(f"writing {job.output}")
     write_output(job.output, source, asked, found, parts)
     parts.remove()
     return f"{job.output}: {found.rows:,} rows of {numbers} numbers ({job.type}){rate}"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return the size of a file and when it was changed last."""
+    now = path.stat()
+    return now.st_size, now.st_mtime_ns
 
 
 def _check_output(job: Job) -> None:

@@ -96,26 +96,34 @@ class PartWriter:
 
     def __init__(self, parts: Parts, first: int) -> None:
         self._parts = parts
-        self._held: list[Vectors] = []
-        self._rows = 0
         self._since = 0.0
-        self.done = first
+        # One value, which changes at once: Ctrl-C may come between any two lines, and what is held
+        # must never be stored behind itself.
+        self._state: tuple[int, tuple[Vectors, ...]] = first, ()
+
+    @property
+    def done(self) -> int:
+        """The rows that are stored."""
+        return self._state[0]
 
     def add(self, vectors: Vectors) -> None:
         """Take the next vectors, and store them when there are enough."""
-        if not self._held:
+        done, held = self._state
+        if not held:
             self._since = time.monotonic()
-        self._held.append(vectors)
-        self._rows += len(vectors)
-        if self._rows >= ROWS_A_PART or time.monotonic() - self._since >= SECONDS_A_PART:
+        held = (*held, vectors)
+        self._state = done, held
+        old = time.monotonic() - self._since >= SECONDS_A_PART
+        if old or sum(map(len, held)) >= ROWS_A_PART:
             self.flush()
 
     def flush(self) -> None:
         """Store what is held."""
-        if self._held:
-            self._parts.add(self.done, np.concatenate(self._held))
-            self.done += self._rows
-            self._held, self._rows = [], 0
+        done, held = self._state
+        if held:
+            part = np.concatenate(held)
+            self._parts.add(done, part)
+            self._state = done + len(part), ()
 
 
 def _named(servers: Servers, wanted: Wanted, batch: Batch, refused: Refused) -> ToolError:

@@ -399,6 +399,22 @@ def test_an_input_without_rows_is_said(job: Job) -> None:
         run(job)
 
 
+def test_an_input_that_changes_meanwhile_is_noticed(job: Job) -> None:
+    class Appending(ToyEmbeddings):
+        def answer(
+            self, request: Mapping[str, Any], path_side: str | None = None
+        ) -> dict[str, Any]:
+            with job.input.open("a") as file:
+                file.write('{"text": "one more"}\n')
+            return super().answer(request, path_side)
+
+    with ToyServer(NANO, Appending) as toy:
+        changing = replace(job, urls=[toy.described().base_url])
+        with pytest.raises(ToolError, match="was changed while it was embedded; remove"):
+            run(changing)
+    assert not job.output.exists()
+
+
 def test_a_disk_that_is_full_is_said(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

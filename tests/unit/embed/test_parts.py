@@ -136,6 +136,26 @@ def test_a_part_is_stored_when_it_is_large_or_old(
     assert end_of(parts.all()) == 70
 
 
+def test_what_is_stored_is_never_stored_behind_itself(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C comes when a part has its name, and what is held is stored once more."""
+    writer = PartWriter(parts, 0)
+    writer.add(rows(0, 10))
+    store = parts.add
+
+    def interrupted(first: int, vectors: Vectors) -> None:
+        store(first, vectors)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        writer.flush()
+    monkeypatch.setattr(parts, "add", store)
+    writer.flush()
+    assert writer.done == end_of(parts.all()) == 10
+
+
 def test_batches_hold_every_text_once_and_are_small_where_texts_are_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
