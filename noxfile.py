@@ -100,7 +100,7 @@ def lock(session: nox.Session) -> None:
     shared = f"{LOCKS.name}/{SHARED}.txt"
     session.run(*compile_, PROJECT.name, "--group", "dev", "-o", shared, *how, *said)
     # The others go with what all share, so that they can be installed on top of it.
-    for group in ("nox", "native", "bench", "chart", "docs", "lock"):
+    for group in ("nox", "native", "bench", "chart", "docs", "embed", "lock"):
         what = ("--group", group, "--constraint", shared, "-o", f"{LOCKS.name}/{group}.txt")
         session.run(*compile_, *what, *how, *said)
     session.run(*compile_, "--group", "recipes", "-o", f"{LOCKS.name}/recipes.txt", *how, *said)
@@ -197,6 +197,13 @@ def search(session: nox.Session) -> None:
 
 
 @nox.session
+def embed(session: nox.Session) -> None:
+    """Embed a corpus, resumable after a kill; `-- INPUT OUTPUT`, `--url A B` with two servers."""
+    install_group(session, "embed")
+    tool(session, "embed")
+
+
+@nox.session
 def native(session: nox.Session) -> None:
     """Build llama-server on this machine itself; `-- build cuda`, `-- serve`, `-- archive`."""
     if not (shutil.which("cmake") and shutil.which("ninja")):
@@ -238,7 +245,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Run the tests that need nothing but Python."""
-    pytest(session, "-n", "auto", "tests/unit")
+    install_group(session, "embed")
+    pytest(session, "-n", "auto", "--require", "pyarrow", "tests/unit")
 
 
 @nox.session

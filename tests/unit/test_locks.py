@@ -16,7 +16,7 @@ from tools.common.errors import ToolError
 
 PROJECT = nox.project.load_toml(noxfile.PROJECT)
 #: What is installed on top of the environment that all verbs share.
-ON_TOP = ("nox", "native", "bench", "chart", "docs", "lock")
+ON_TOP = ("nox", "native", "bench", "chart", "docs", "embed", "lock")
 GROUPS = (*ON_TOP, "recipes")
 #: The oldest Python and the newest that CI tries.
 PYTHONS = ("3.11", "3.14")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.bench import gpu, paired, report
+from tools.bench import bulk, gpu, paired, report
 from tools.bench.agreement import check
 from tools.bench.machine import describe_machine
 from tools.bench.measure import measure
@@ -120,6 +120,12 @@ def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
         f"round ({paired.ROUNDS} unless --rounds), for one model and quantisation",
     )
     parser.add_argument(
+        "--bulk",
+        metavar="URL",
+        help="only compare `nox -s embed` with what the server at this address gives at most, "
+        f"round by round ({bulk.ROUNDS} unless --rounds)",
+    )
+    parser.add_argument(
         "--gpu-report",
         action="store_true",
         help="measure the native cuda build on this machine's GPU instead, and print what "
@@ -196,6 +202,9 @@ def main(arguments: Sequence[str]) -> None:
         return
     if PYTORCH_FP16_CUDA.name in options.peers:
         raise ToolError(f"{PYTORCH_FP16_CUDA.name} is measured on a GPU only: add --gpu-report")
+    if options.bulk:
+        table(bulk.compare(options.bulk, options.rounds or bulk.ROUNDS), bulk.HEADER)
+        return
     if options.images:
         _compare_images(models, options)
         return

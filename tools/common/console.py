@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -59,3 +60,43 @@ def progress(total: int, label: str, unit: str = "B") -> Iterator[Callable[[int]
         tenth = reached
 
     yield advance
+
+
+@contextmanager
+def rated_progress(
+    total: int, label: str, unit: str, *, done: int = 0, every: float = 30.0
+) -> Iterator[Callable[[int], object]]:
+    """Show how much of ``total`` is done, how fast and how long it still takes, for hours of work.
+
+    ``done`` is what was done before. Yields a function that takes each further amount. A bar on a
+    terminal; elsewhere a plain line every so many seconds. Both go to stderr.
+    """
+    if sys.stderr.isatty():
+        with tqdm(total=total, initial=done, desc=label, unit=f" {unit}") as bar:
+            yield bar.update
+        return
+
+    before, began = done, time.monotonic()
+    said = began
+
+    def advance(amount: int) -> None:
+        nonlocal done, said
+        done += amount
+        now = time.monotonic()
+        if now - said >= every or done == total:
+            said = now
+            rate = (done - before) / max(now - began, 1e-9)
+            left = time_left((total - done) / rate)
+            line = f"{label}: {done:,} of {total:,} {unit}, {rate:.1f}/s, {left} left"
+            print(line, file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def time_left(seconds: float) -> str:
+    """Return a time as a person says it, such as 2 h 05 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

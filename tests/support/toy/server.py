@@ -1,4 +1,4 @@
-"""The toy as a server: its parts, put together, on a free port of this machine."""
+"""The toy as a server: its parts, put together, on a port of this machine, any free one for 0."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class ToyServer:
         synthetic: bool = True,
         api_key: str | None = None,
         task: str = RETRIEVAL,
+        port: int = 0,
     ) -> None:
         def part(right: type[Part]) -> type[Part]:
             """Return the class of a part: the fault where it is one of this, the right one else."""
@@ -60,7 +61,7 @@ class ToyServer:
         )
         cohere = part(ToyCohere)(self.embeddings)
         self.routes = part(ToyRoutes)(self.front, self.embeddings, cohere)
-        self._http = _Listener(("127.0.0.1", 0), _handler(self))
+        self._http = _Listener(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
 
     def __enter__(self) -> Self:
