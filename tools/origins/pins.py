@@ -19,7 +19,7 @@ from typing import Any
 
 import tomlkit
 
-from tools.common.console import loud, say, table
+from tools.common.console import say, table
 from tools.common.errors import ToolError, run_verb
 from tools.common.web import Unreachable
 from tools.facts.images import GitOrigin, SdistOrigin, load_images
@@ -81,7 +81,7 @@ def newest_models(text: str) -> str:
                 if variant["revision"] != FROM_HUB or isinstance(error, Unreachable):
                     raise
                 # Nobody serves it yet, so it must not stand in the way of the other pins.
-                loud(f"{error}. {variant['repository']} stays without a revision")
+                say(f"{error}. {variant['repository']} stays without a revision")
     return tomlkit.dumps(document)
 
 
