@@ -354,7 +354,7 @@ def test_a_variant_that_cannot_be_looked_up_is_named_and_stops_no_other_pin(
     models = load_models(facts.models).models
     assert not models["nano"].for_task("clustering").is_pinned
     assert models["small"].revision == NEW_REVISION
-    assert f"{variant.repository} stays without a revision" in capsys.readouterr().err
+    assert f"{variant.repository} stays without a revision" in capsys.readouterr().out
 
 
 def test_a_variant_that_was_pinned_must_be_there(facts: Facts, server: FileServer) -> None:
