@@ -27,12 +27,13 @@ def write_output(path: Path, source: Source, asked: Asked, found: Checked, parts
 
 
 def _write_npy(path: Path, asked: Asked, found: Checked, parts: list[Part]) -> None:
-    array = np.lib.format.open_memmap(
+    np.lib.format.open_memmap(
         path, mode="w+", dtype=TYPES[asked.type], shape=(found.rows, asked.numbers)
     )
     for part in parts:
+        # A map for each part: what one has written would count as this process's memory.
+        array = np.lib.format.open_memmap(path, mode="r+")
         array[part.first : part.first + part.rows] = np.load(part.path, mmap_mode="r")
-    array.flush()
 
 
 def _write_parquet(
