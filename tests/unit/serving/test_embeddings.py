@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
 
 from tests.contract.faults.api import DimensionsIgnored
+from tests.support.scripted_server import saying
 from tests.support.toy.server import ToyServer
 from tools.common.errors import ToolError
 from tools.facts.models import load_models
 from tools.serving.client import EmbeddingServer
 
 MODEL = load_models().models["nano"]
-
-
-@contextmanager
-def answering(status: int, body: str) -> Iterator[str]:
-    """A server that answers everything alike; yields its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_a_side_is_the_same_as_its_prefix() -> None:
@@ -82,7 +53,10 @@ def test_a_server_that_ignores_dimensions_is_noticed() -> None:
     ],
 )
 def test_each_refusal_is_one_sentence(status: int, body: str, said: str) -> None:
-    with answering(status, body) as address, pytest.raises(ToolError, match=said) as fault:
+    with (
+        saying(lambda _: (status, {}, body)) as address,
+        pytest.raises(ToolError, match=said) as fault,
+    ):
         EmbeddingServer(address).embed(["a"], side="query")
     assert address in str(fault.value)
 
