@@ -82,6 +82,15 @@ def vectors(body: dict[str, Any]) -> NDArray[np.float32]:
     return np.array([_vector(item["embedding"]) for item in body["data"]], dtype=np.float32)
 
 
+def vectors_of_any_api(body: Any) -> NDArray[np.float32]:
+    """Return the vectors in an answer of OpenAI's form, Cohere's or text-embeddings-inference's."""
+    if isinstance(body, dict) and "data" in body:
+        return vectors(body)
+    found = body["embeddings"] if isinstance(body, dict) else body
+    found = found["float"] if isinstance(found, dict) else found
+    return np.array([_vector(each) for each in found], dtype=np.float32)
+
+
 def _vector(embedding: str | list[float]) -> NDArray[np.float32]:
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -11,12 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tests.contract.checks.check import Checks
 from tests.contract.checks.inputs import different_texts, same
 from tests.contract.checks.retrieval import MODELS
-from tests.support.client import Client, describe
+from tests.support.client import Client, describe, vectors_of_any_api
 from tests.support.server import Server
 from tests.support.vectors import cosine
 
@@ -81,18 +78,6 @@ def read(answer: Any, field: str) -> Any:
     return answer
 
 
-def rows(answer: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    """Return the vectors of an answer of OpenAI's form or Cohere's, as floats or as base64."""
-    found = answer.get("embeddings") or [item["embedding"] for item in answer["data"]]
-    return np.array(
-        [
-            np.frombuffer(base64.b64decode(each), dtype="<f4") if isinstance(each, str) else each
-            for each in found
-        ],
-        dtype=np.float32,
-    )
-
-
 def replayed(server: Server, client: Client, request: Recorded) -> None:
     """The answer has what the client reads, and each vector is that of its text on its side."""
     one, two = different_texts(2)
@@ -112,7 +97,7 @@ def replayed(server: Server, client: Client, request: Recorded) -> None:
         except (KeyError, IndexError, TypeError):
             raise AssertionError(f"the answer has no {field}: {describe(response)}") from None
     size = {"dimensions": request.body["dimensions"]} if "dimensions" in request.body else {}
-    found = rows(answer)
+    found = vectors_of_any_api(answer)
     assert len(found) == 2
     for vector, text in zip(found, (one, two), strict=True):
         # One at a time, so that two that change places are seen.

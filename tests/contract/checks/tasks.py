@@ -15,7 +15,7 @@ from tests.contract.checks.check import Checks
 from tests.contract.checks.errors import assert_model_not_found
 from tests.contract.checks.inputs import different_texts, same
 from tests.contract.checks.retrieval import MODELS
-from tests.support.client import Client, describe
+from tests.support.client import Client, describe, vectors_of_any_api
 from tests.support.server import Server
 from tests.support.vectors import cosine
 from tools.facts.models import OTHER_TASKS, RETRIEVAL
@@ -51,16 +51,6 @@ class Way:
     path: str = "/v1/embeddings"
     inputs: str = "input"
     fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-def rows(answer: Any) -> np.ndarray[Any, Any]:
-    """The vectors of an answer in the form of OpenAI, text-embeddings-inference or Cohere."""
-    if isinstance(answer, list):
-        return np.array(answer, dtype=np.float32)
-    if "data" in answer:
-        answer = [item["embedding"] for item in answer["data"]]
-        return np.array(answer, dtype=np.float32)
-    return np.array(answer["embeddings"]["float"], dtype=np.float32)
 
 
 @CHECKS.add(xfail=_NO_TASKS)
@@ -121,7 +111,7 @@ def a_task_without_sides_has_one_prefix(server: Server, client: Client) -> None:
     for way in ways:
         response = client.request("POST", way.path, json={way.inputs: given, **way.fields})
         assert response.status_code == 200, f"{way}: {describe(response)}"
-        assert cosine(rows(response.json()), expected).min() >= same(server), way
+        assert cosine(vectors_of_any_api(response.json()), expected).min() >= same(server), way
 
 
 @CHECKS.add(needs=("task",))
