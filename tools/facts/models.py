@@ -88,8 +88,12 @@ class Model:
     @property
     def served_as(self) -> str:
         """The name that clients know the model by."""
-        name = f"jina-embeddings-v5-text-{self.name}"
-        return name if self.task == RETRIEVAL else f"{name}-{self.task}"
+        return f"jina-embeddings-v5-text-{self.name_and_task}"
+
+    @property
+    def name_and_task(self) -> str:
+        """The name, with the task behind it for all but retrieval."""
+        return self.name if self.task == RETRIEVAL else f"{self.name}-{self.task}"
 
     @property
     def is_pinned(self) -> bool:

@@ -17,7 +17,7 @@ from tools.common.errors import run_verb
 from tools.common.files import temporary_folder
 from tools.engine.docker import image_field
 from tools.facts.images import load_images, local_name
-from tools.facts.models import RETRIEVAL, Model, Models, load_models
+from tools.facts.models import Model, Models, load_models
 from tools.facts.paths import COMPOSE_FILE
 from tools.images.labels import MODEL_LABEL, OCI
 from tools.images.stage import build_folder
@@ -91,8 +91,7 @@ def baked_name(model: Model, *, synthetic: bool) -> str:
     """Return the local name of an image with a model, such as ``jina-embeddings-v5:nano-cpu``."""
     images = load_images()
     repository, _, flavour = local_name(images, images.images["cpu"]).rpartition(":")
-    name = model.name if model.task == RETRIEVAL else f"{model.name}-{model.task}"
-    return f"{repository}:{name}-{flavour}{'-synthetic' if synthetic else ''}"
+    return f"{repository}:{model.name_and_task}-{flavour}{'-synthetic' if synthetic else ''}"
 
 
 def bake(
