@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from tools.common.errors import ToolError, run_verb
 from tools.embed.connection import checked_url
 from tools.embed.job import BATCH, CONNECTIONS, Job, run
 from tools.embed.wanted import SIDES, TYPES
+from tools.serving.client import own_key
 
 URL = "http://localhost:8080"
 
@@ -69,7 +69,7 @@ def api_key(file: Path | None) -> str | None:
     Raises ToolError where the file cannot be read or is empty.
     """
     if file is None:
-        return os.environ.get("LLAMA_API_KEY", "").partition(",")[0] or None
+        return own_key()
     try:
         key = file.read_text(encoding="utf-8").partition("\n")[0].strip()
     except (OSError, ValueError) as error:

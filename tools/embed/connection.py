@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tools.common.errors import ToolError
+from tools.serving.client import error_message
 
 #: Seconds until a server must have taken a connection, and have answered: a batch of long texts
 #: takes minutes on a small CPU, and waits for those before it.
@@ -30,11 +30,8 @@ class Reply:
 
     @property
     def said(self) -> str:
-        """The message of an error in OpenAI's form, or the beginning of any other."""
-        try:
-            return str(json.loads(self.content)["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            return self.content[:200].decode(errors="replace")
+        """The message of an error."""
+        return error_message(self.content.decode(errors="replace"))
 
 
 def checked_url(url: str) -> str:

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from tools.common.console import loud, rated_progress, say
+from tools.common.downloads import file_sha256
 from tools.common.errors import ToolError
 from tools.embed.output import SUFFIXES, write_output
 from tools.embed.parts import Asked, Parts, end_of
 from tools.embed.pipeline import Batch, PartWriter, batches, embed_batch, in_order
 from tools.embed.servers import Servers
-from tools.embed.source import Checked, Source, open_source, sha256_of
+from tools.embed.source import Checked, Source, open_source
 from tools.embed.wanted import PATH, Vectors, Wanted
 
 #: Inputs of a request, and requests at once for each server: two would keep it busy, and with four
@@ -64,7 +65,7 @@ def _finish(job: Job, source: Source, servers: Servers, parts: Parts) -> str:
     # One text shows whether the server takes the key, the size and the type.
     numbers = wanted.read(servers.ask(PATH, wanted.body(["text"])), 1).shape[1]
     asked = Asked(
-        input=sha256_of(job.input),
+        input=file_sha256(job.input),
         column=job.column,
         keep=job.keep,
         side=job.side,

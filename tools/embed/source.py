@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +47,6 @@ def open_source(path: Path) -> Source:
 
         return Parquet(path)
     raise ToolError(f"{path}: the input is a file that ends in .jsonl, .ndjson or .parquet")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checked_text(value: Any, where: str, column: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,11 @@ from numpy.typing import NDArray
 from tools.common.errors import ToolError
 
 _REQUEST_SECONDS = 60
+
+
+def own_key() -> str | None:
+    """Return the key in LLAMA_API_KEY, of several the first; None where it has none."""
+    return os.environ.get("LLAMA_API_KEY", "").partition(",")[0] or None
 
 
 @dataclass(frozen=True)
@@ -90,12 +97,12 @@ def _refusal(address: str, response: httpx.Response) -> ToolError:
             f"nothing answers {address}: is it a server of ours, with our patches, and is the "
             "address given without /v1?"
         )
-    return ToolError(f"{address} answered {response.status_code}: {_reason(response)}")
+    return ToolError(f"{address} answered {response.status_code}: {error_message(response.text)}")
 
 
-def _reason(response: httpx.Response) -> str:
+def error_message(answer: str) -> str:
     """Return the message of an error in OpenAI's form, or the beginning of any other."""
     try:
-        return str(response.json()["error"]["message"])
+        return str(json.loads(answer)["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        return answer[:200]

@@ -24,6 +24,7 @@ from tools.search.elasticsearch.boot import ELASTICSEARCH, KIBANA, booted_stack,
 from tools.search.elasticsearch.console_file import parse
 from tools.search.elasticsearch.runner import address, apply, connect, version
 from tools.search.found import Finding
+from tools.serving.client import own_key
 from tools.serving.options import SYNTHETIC, choose_image, choose_weights
 
 MEASURE = "score"
@@ -156,7 +157,6 @@ def _search(
                 corpus,
                 way,
                 server_url=options.server_url,
-                # What the server is started with, too; it may be several.
-                server_key=os.environ.get("LLAMA_API_KEY", "").partition(",")[0] or "unused",
+                server_key=own_key() or "unused",
                 lexical=options.weights == SYNTHETIC,
             )

@@ -7,7 +7,6 @@ jina_example; a second time replaces the same rows.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +20,7 @@ from tools.origins.choose import choose
 from tools.search.found import Finding
 from tools.search.postgresql.boot import booted_database, build_database
 from tools.search.postgresql.load import SCHEMA, connected, load, search
-from tools.serving.client import EmbeddingServer
+from tools.serving.client import EmbeddingServer, own_key
 from tools.serving.options import choose_image, choose_weights
 from tools.serving.profile import booted
 
@@ -116,4 +115,4 @@ def _server(models: Models, options: argparse.Namespace) -> Iterator[EmbeddingSe
 
 
 def _given_server(options: argparse.Namespace) -> EmbeddingServer:
-    return EmbeddingServer(options.server_url, os.environ.get("LLAMA_API_KEY"))
+    return EmbeddingServer(options.server_url, own_key())
