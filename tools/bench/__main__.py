@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.bench import bulk, gpu, paired, report
+from tools.bench import bulk, gpu, paired, report, traffic
 from tools.bench.agreement import check
 from tools.bench.machine import describe_machine
 from tools.bench.measure import measure
@@ -120,6 +120,13 @@ def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
         f"round ({paired.ROUNDS} unless --rounds), for one model and quantisation",
     )
     parser.add_argument(
+        "--traffic",
+        nargs="+",
+        metavar="NAME",
+        help="only measure how long a search waits in bursts, at random moments and beside "
+        "documents, on these local images, for one model and quantisation",
+    )
+    parser.add_argument(
         "--bulk",
         metavar="URL",
         help="only compare `nox -s embed` with what the server at this address gives at most, "
@@ -207,6 +214,12 @@ def main(arguments: Sequence[str]) -> None:
         return
     if options.images:
         _compare_images(models, options)
+        return
+    if options.traffic:
+        name, quantisation = (options.models or ["nano"])[0], options.quant[0]
+        rows = traffic.run(models.models[name], options.traffic, quantisation)
+        say(f"\n{name} {quantisation}, full shape, milliseconds")
+        table(rows, traffic.HEADER)
         return
     earlier = _earlier(options)
     results = _measure(images, models, options)

@@ -19,6 +19,8 @@ from tools.facts.corpus import load_corpus
 
 #: A batch of long inputs takes a minute on two cores, and waits for those before it.
 REQUEST_SECONDS = 1800
+#: Requests under way at once that each have a moment of their own, as more waits for its thread.
+_AT_ONCE = 256
 _PATH = "/v1/embeddings"
 _VECTOR = b'"embedding":'
 
@@ -92,6 +94,39 @@ def send_all(base_url: str, bodies: Sequence[bytes], *, clients: int, vectors: i
         finally:
             todo.drop()  # for Ctrl-C: what is under way is waited for, the rest is not sent
         return Sample(time.perf_counter() - began, tuple(latencies))
+
+
+def send_at(base_url: str, bodies: Sequence[bytes], moments: Sequence[float]) -> list[float]:
+    """Send each request at its moment, in seconds from now, over a connection of its own.
+
+    Return the seconds from each moment to the end of its answer, which holds one embedding. A
+    request that leaves late counts from its moment all the same, or a server that stalls would
+    look better for what is not sent meanwhile (coordinated omission). Raises ToolError as
+    send_all does.
+    """
+    parts = urlsplit(base_url)
+    over = threading.Event()
+    began = time.perf_counter()
+
+    def one(body: bytes, moment: float) -> float:
+        if over.wait(began + moment - time.perf_counter()):
+            return 0.0  # nobody reads it
+        connection = http.client.HTTPConnection(
+            parts.hostname or "", parts.port, timeout=REQUEST_SECONDS
+        )
+        try:
+            _send(connection, body, 1)
+        finally:
+            connection.close()
+        return time.perf_counter() - began - moment
+
+    with ThreadPoolExecutor(min(len(bodies), _AT_ONCE)) as pool:
+        try:
+            return list(pool.map(one, bodies, moments))
+        except (OSError, http.client.HTTPException) as error:
+            raise ToolError(f"the server at {base_url} did not answer: {error!r}") from None
+        finally:
+            over.set()  # for Ctrl-C, too: what is under way is waited for, the rest is not sent
 
 
 def _send(connection: http.client.HTTPConnection, body: bytes, vectors: int) -> None:

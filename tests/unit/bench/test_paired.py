@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.unit.bench.conftest import Counting
 from tools.bench.paired import WORKLOADS, Workload, compare, run_round
 from tools.bench.peers.servers import MeasuredServer
 from tools.common.errors import ToolError
-
-
-class Counting(BaseHTTPRequestHandler):
-    """Answers every request and keeps the texts; 500 after ``fail_after`` requests."""
-
-    texts: list[str]
-    requests: int
-    fail_after: int | None
-
-    def do_POST(self) -> None:
-        kind = type(self)
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        kind.texts.extend(body["input"])
-        kind.requests += 1
-        failed = kind.fail_after is not None and kind.requests > kind.fail_after
-        answer = json.dumps({"data": [{"embedding": [1.0]} for _ in body["input"]]}).encode()
-        self.send_response(500 if failed else 200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def handler() -> type[Counting]:
-    return type("Fresh", (Counting,), {"texts": [], "requests": 0, "fail_after": None})
-
-
-@pytest.fixture
-def url(handler: type[Counting]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @dataclass(frozen=True)
@@ -83,7 +41,7 @@ def test_a_round_sends_what_it_says_and_no_text_twice(
     run_round(url, workload, 0)
     run_round(url, workload, 1)
     assert handler.requests == 2 * workload.requests
-    assert len(set(handler.texts)) == 2 * workload.requests * workload.texts
+    assert len(set(map(str, handler.inputs))) == 2 * workload.requests * workload.texts
 
 
 def test_a_server_that_fails_in_the_middle_is_an_error(url: str, handler: type[Counting]) -> None:
