@@ -95,11 +95,13 @@ def test_long_inputs_do_not_take_all_slots(patched: str) -> None:
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_a_long_input_has_its_turn_while_searches_never_end(patched: str, model: str) -> None:
     """After 20 ms for each of its tokens, here 4 seconds, none that comes later goes before it."""
-    searches = texts(16, 4)
+    searches = texts(64, 20)  # far more than there are slots
     with served(patched, Case(MODELS[model], "compose")) as server:
         document = long_input(server, 200)
-        with kept_busy(16, lambda number: post(server.base_url, input=searches[number])):
-            wait_until_working(server)
+        docker("update", "--cpus", "0.2", server.container)  # so that searches always wait
+        with kept_busy(len(searches), lambda n: post(server.base_url, input=searches[n])):
+            wait_until_working(server, len(searches) // 2)
             outcome = timed(partial(post, server.base_url, input=[document]))
+            docker("update", "--cpus", "2", server.container)
     assert outcome.status == 200, outcome
-    assert outcome.seconds < PATIENCE_SECONDS / 5, outcome
+    assert outcome.seconds < 60, outcome
