@@ -17,7 +17,6 @@ from tests.support.boots import MODELS, Case, Served, each_case, served
 from tests.support.client import Input
 from tests.support.containers import docker
 from tests.support.crowds import (
-    PATIENCE_SECONDS,
     all_at_once,
     in_flight,
     kept_busy,
