@@ -265,8 +265,8 @@ def test(session: nox.Session) -> None:
         pytest(session, *parallel)
         return
     session.run(python(session), "-m", "tools.engine")
-    # PostgreSQL needs nothing more than Docker: its image is built from the same Debian base.
-    required = ("--require", "docker,postgres")
+    # PostgreSQL and HAProxy need nothing more than Docker: images of both are built from its base.
+    required = ("--require", "docker,postgres,front")
     if any(option.startswith("tests/recipes") for option in session.posargs):
         clients = environment(session, CLIENTS, "recipes")
         pytest(session, *parallel, *required, "--clients", clients)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.recipes.front import build_front
 from tests.support.containers import is_bare
 from tests.support.requirements import need
 from tests.support.runtimes import RUNTIMES, Runtime
@@ -166,6 +167,16 @@ def image(engine: None, pytestconfig: pytest.Config) -> str:
     why = f"no image {name}; `nox -s build -- {flavour}` makes it"
     need(pytestconfig, "docker", available=found, why=why)
     return name
+
+
+@pytest.fixture(scope="session")
+def front_image(engine: None, pytestconfig: pytest.Config) -> str:
+    """The image that has what stands in front of servers and beside them."""
+    try:
+        return build_front()
+    except ToolError as error:
+        need(pytestconfig, "front", available=False, why=str(error))
+        raise
 
 
 @pytest.fixture(scope="session")

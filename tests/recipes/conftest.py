@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.recipes.front import build_front
 from tests.recipes.program import SEARCH, TEXT, Run, run_python
 from tests.support.client import Client
 from tests.support.requirements import need
 from tests.support.server import Server
 from tests.support.vectors import Vectors, cosine
-from tools.common.errors import ToolError
 from tools.facts.models import load_models
 
 MODELS = load_models()
@@ -70,16 +68,6 @@ def python(patched: Server, tmp_path: Path, pytestconfig: pytest.Config) -> Run:
     why = "`nox -s test -- tests/recipes` makes an environment with them"
     need(pytestconfig, "clients", available=interpreter is not None, why=why)
     return partial(run_python, interpreter, patched, tmp_path)
-
-
-@pytest.fixture(scope="session")
-def front_image(engine: None, pytestconfig: pytest.Config) -> str:
-    """The image that has what stands in front of servers and beside them."""
-    try:
-        return build_front()
-    except ToolError as error:
-        need(pytestconfig, "front", available=False, why=str(error))
-        raise
 
 
 @pytest.fixture

@@ -84,18 +84,22 @@ def in_flight(count: int, ask: Callable[[int], httpx.Response]) -> Iterator[list
 
 
 @contextmanager
-def kept_busy(clients: int, ask: Callable[[int], httpx.Response]) -> Iterator[None]:
-    """Let so many clients ask, each again as soon as it has its answer, while the block runs."""
+def kept_busy(clients: int, ask: Callable[[int], httpx.Response]) -> Iterator[list[Outcome]]:
+    """Let so many clients ask, each again as soon as it has its answer, while the block runs.
+
+    The outcomes so far are in the list; all of them once the block has ended.
+    """
     enough = threading.Event()
+    outcomes: list[Outcome] = []
 
     def ask_again(number: int) -> None:
         while not enough.is_set():
-            timed(partial(ask, number))
+            outcomes.append(timed(partial(ask, number)))
 
     with ThreadPoolExecutor(clients) as pool:
         for number in range(clients):
             pool.submit(ask_again, number)
         try:
-            yield
+            yield outcomes
         finally:
             enough.set()
