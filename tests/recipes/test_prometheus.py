@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.recipes.front import authority, free_port, running
-from tests.recipes.program import SEARCH, blocks, changed
+from tests.recipes.program import SEARCH, block, changed
+from tests.recipes.test_rules import TEXT as RULES
 from tests.support.client import Client
 from tests.support.containers import docker
 from tests.support.server import Server
@@ -19,7 +20,8 @@ from tests.support.waiting import wait_until
 from tools.facts.paths import ROOT
 
 PAGE = "operate/monitoring.md"
-SCRAPE, RULES = blocks(PAGE, "Prometheus", "yaml")
+SCRAPE = block(PAGE, "Prometheus", "yaml")
+KEY = "    authorization: {credentials_file: key}\n"
 #: The page leaves Prometheus' own minute; a test does not.
 OFTEN = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
 COMMAND = ["--config.file=/recipe/prometheus.yml", "--storage.tsdb.path=/tmp/data"]
@@ -28,12 +30,11 @@ COMMAND = ["--config.file=/recipe/prometheus.yml", "--storage.tsdb.path=/tmp/dat
 def files(server: Server) -> dict[str, str]:
     """The page's files for this server."""
     scrape = changed(SCRAPE, "localhost:8080", authority(server.base_url))
-    if server.api_key:
-        key = "authorization: {credentials_file: /recipe/key}"
-        scrape = changed(scrape, "    static_configs:", f"    {key}\n    static_configs:")
+    if not server.api_key:
+        scrape = changed(scrape, KEY, "")
     return {
         "prometheus.yml": OFTEN + scrape,
-        "embeddings.yml": RULES,
+        "rules.yaml": RULES,
         "key": server.api_key or "",
     }
 
@@ -63,7 +64,7 @@ def test_promtool_takes_both_files(front_image: str, patched: Server, tmp_path: 
     tool = ["run", "--rm", "--user", "root", "--volume", f"{tmp_path}:/recipe:ro", front_image]
     said = docker(*tool, "promtool", "check", "config", "/recipe/prometheus.yml")
     assert "SUCCESS: 1 rule files found" in said
-    assert "SUCCESS: 4 rules found" in said
+    assert "SUCCESS: 7 rules found" in said
 
 
 def test_what_the_page_asks_for_is_there(prometheus: httpx.Client, patched: Server) -> None:
@@ -74,12 +75,12 @@ def test_what_the_page_asks_for_is_there(prometheus: httpx.Client, patched: Serv
         client.embed([SEARCH] * 3)
         client.request("POST", "/v1/embeddings", json={"input": []})
     wait_until(lambda: values(prometheus, "jina_inputs_total") >= [before + 3], "three are counted")
-    for name in sorted(set(re.findall(r"\b(?:jina_\w+|up)\b", RULES))):
+    for name in sorted(set(re.findall(r"\b(?:jina_\w+|llamacpp:\w+|up)\b", RULES))):
         assert values(prometheus, name), name
     for name in re.findall(r"record: (\S+)", RULES):
         wait_until(lambda name=name: bool(values(prometheus, name)), f"{name} is recorded")  # type: ignore[misc]
     groups = prometheus.get("/api/v1/rules").json()["data"]["groups"]
-    assert [each["health"] for each in groups[0]["rules"]] == ["ok"] * 4
+    assert [each["health"] for each in groups[0]["rules"]] == ["ok"] * 7
     assert values(prometheus, 'up{job="embeddings"} == 0 or jina_ready == 0') == []
 
 

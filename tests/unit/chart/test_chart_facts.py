@@ -22,6 +22,7 @@ MODELS = load_models()
 CHART_FILE = yaml.safe_load((CHART / "Chart.yaml").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+RULES = CHART / "files" / "rules.yaml"
 SERVER = ROOT / "images" / "patches" / "files" / "tools" / "server"
 
 
@@ -149,10 +150,17 @@ def test_alerts_and_scaling_ask_for_metrics_that_the_server_has() -> None:
     source = (SERVER / "jina-requests.cpp").read_text()
     has = {f"jina_{name}" for name in re.findall(r'head\("(\w+)"', source)}
     asked = set()
-    for name in ("monitoring.yaml", "autoscaling.yaml"):
-        text = (CHART / "templates" / name).read_text()
-        asked |= set(re.findall(r"\b(jina_\w+?)(?:_bucket)?\{", text))
+    for path in (RULES, CHART / "templates" / "autoscaling.yaml"):
+        asked |= set(re.findall(r"\b(jina_\w+?)(?:_bucket)?\{", path.read_text()))
     assert len(asked) > 4
     assert asked <= has
     (reasons,) = re.findall(r"for \(const char \* reason : \{(.*?)\}\)", source)
     assert '"draining"' in reasons
+
+
+def test_every_metric_of_the_rules_has_the_selector_that_the_chart_replaces() -> None:
+    for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]:
+        metrics = re.findall(r"\b(?:jina_\w+|llamacpp:\w+|up)\b(.{0,19})", rule["expr"])
+        assert metrics, rule["expr"]
+        for selector in metrics:
+            assert selector.startswith('{job="embeddings"'), rule["expr"]
