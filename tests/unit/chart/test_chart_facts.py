@@ -91,6 +91,7 @@ def test_the_schema_is_closed_on_every_level() -> None:
         ".ingress.annotations",
         ".monitoring.serviceMonitor.labels",
         ".monitoring.rules.labels",
+        ".monitoring.dashboard.labels",
         ".nodeSelector",
     }
     for where, schema in objects(SCHEMA):
