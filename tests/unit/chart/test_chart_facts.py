@@ -16,7 +16,7 @@ from tools.chart.facts import FILE, chart_facts
 from tools.chart.variants import OLDEST, load_variants
 from tools.facts.images import load_images, local_name
 from tools.facts.models import load_models
-from tools.facts.paths import CHART, COMPOSE_FILE, ROOT
+from tools.facts.paths import CHART, COMPOSE_FILE, MONITORING_COMPOSE_FILE, ROOT
 
 MODELS = load_models()
 CHART_FILE = yaml.safe_load((CHART / "Chart.yaml").read_text())
@@ -41,14 +41,16 @@ class Session:
         self.ran.append(arguments[2])
 
 
-def test_new_pins_are_copied_into_the_chart_and_proposed_with_the_others(
+def test_new_pins_are_copied_to_where_they_are_needed_and_proposed_with_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(noxfile, "python", lambda _: "python")
     session = Session()
     noxfile.pins(session)
-    assert session.ran == ["tools.origins.pins", "tools.chart.facts"]
-    assert f"{FILE.relative_to(ROOT)}\n" in (noxfile.WORKFLOWS / "pins.yml").read_text()
+    assert session.ran == ["tools.origins.pins", "tools.chart.facts", "tools.images.monitoring"]
+    proposed = (noxfile.WORKFLOWS / "pins.yml").read_text()
+    for file in (FILE, MONITORING_COMPOSE_FILE):
+        assert f"{file.relative_to(ROOT)}\n" in proposed
 
 
 def test_a_file_whose_hash_only_the_hub_knows_has_none() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.origins import first_of
 from tools.common.errors import ToolError
-from tools.facts.images import GitOrigin, ImageOrigin, SdistOrigin, load_images
+from tools.facts.images import FROM_REGISTRY, GitOrigin, ImageOrigin, SdistOrigin, load_images
 from tools.facts.models import FROM_HUB, OTHER_TASKS, RETRIEVAL, load_models
 from tools.facts.paths import IMAGES_FILE, MODELS_FILE
 
@@ -122,6 +122,8 @@ def test_a_fault_in_the_models_names_the_file_and_the_key(
         (f'digest = "{BASE.digest}"', "", "base[0].digest"),
         ('include = ["ca-certificates"]', "include = []", "base[1].include"),
         ('GGML_NATIVE = "OFF"', "GGML_NATIVE = false", "cmake.GGML_NATIVE"),
+        (f'digest = "{FROM_REGISTRY}"', 'digest = "latest"', "monitoring[0].digest"),
+        (f'digest = "{BASE.digest}"', f'digest = "{FROM_REGISTRY}"', "base[0].digest"),
         ("newest = 120", "newest = 0", "cuda[0].newest"),
         (
             'name = "nvidia-devel"\nkind = "image"',
