@@ -16,6 +16,7 @@ IMAGES, MODELS = load_images(), load_models()
 FORK = first_of(GitOrigin, IMAGES.llama_cpp)
 SDIST = first_of(SdistOrigin, IMAGES.llama_cpp)
 BASE = first_of(ImageOrigin, IMAGES.base)
+WATCHER = IMAGES.monitoring[0]
 NANO = MODELS.models["nano"]
 Q8_0 = NANO.files["Q8_0"]
 VARIANT = NANO.for_task("text-matching")
@@ -122,7 +123,7 @@ def test_a_fault_in_the_models_names_the_file_and_the_key(
         (f'digest = "{BASE.digest}"', "", "base[0].digest"),
         ('include = ["ca-certificates"]', "include = []", "base[1].include"),
         ('GGML_NATIVE = "OFF"', "GGML_NATIVE = false", "cmake.GGML_NATIVE"),
-        (f'digest = "{FROM_REGISTRY}"', 'digest = "latest"', "monitoring[0].digest"),
+        (f'digest = "{WATCHER.digest}"', 'digest = "latest"', "monitoring[0].digest"),
         (f'digest = "{BASE.digest}"', f'digest = "{FROM_REGISTRY}"', "base[0].digest"),
         ("newest = 120", "newest = 0", "cuda[0].newest"),
         (

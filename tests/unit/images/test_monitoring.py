@@ -93,5 +93,8 @@ def test_the_documentation_names_every_variable_with_its_default() -> None:
     page = (ROOT / "docs" / "operate" / "monitoring.md").read_text(encoding="utf-8")
     variables = set(re.findall(r"\$\{(\w+):?-([^}]*)\}", TEXT))
     assert len(variables) == 5
-    for name, value in variables:
-        assert re.search(rf"^\| `{name}` +\| `{re.escape(value)}` ", page, re.MULTILINE), name
+    for name, default in variables:
+        # An image's is a digest, which stands in the catalogue alone.
+        own = name.endswith("_IMAGE")
+        value = r"that of `images/images\.toml`" if own else f"`{re.escape(default)}`"
+        assert re.search(rf"^\| `{name}` +\| {value} ", page, re.MULTILINE), name

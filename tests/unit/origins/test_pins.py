@@ -30,7 +30,7 @@ from tools.facts.images import (
     load_images,
 )
 from tools.facts.models import FROM_HUB, Model, load_models
-from tools.facts.paths import IMAGES_FILE, MODELS_FILE, ROOT
+from tools.facts.paths import IMAGES_FILE, MODELS_FILE, MONITORING_COMPOSE_FILE, ROOT
 from tools.origins.pins import changes, refresh
 from tools.registry.client import Registry, newest_digest, parse_reference
 from tools.registry.manifests import INDEX
@@ -412,15 +412,15 @@ def test_changes_are_named_by_file_and_key() -> None:
 def test_no_pin_is_stated_anywhere_else() -> None:
     """A weekly update of the fact files must leave everything else true.
 
-    The pages of benchmarks stay true: they say what was measured then. The Helm chart's copy is
-    written with the fact files.
+    The pages of benchmarks stay true: they say what was measured then. The copies for the Helm
+    chart and for compose are written with the fact files.
     """
     pins = {model.revision for model in every_model() if model.is_pinned}
     pins |= {FORK.commit, SDIST.commit, SDIST.sha256}
     pins |= set(re.findall("sha256:[0-9a-f]{64}", IMAGES_FILE.read_text()))
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     measured = (ROOT / "docs" / "measured").glob("benchmarks*.md")
-    may = {IMAGES_FILE, MODELS_FILE, CHART_FACTS, *measured}
+    may = {IMAGES_FILE, MODELS_FILE, CHART_FACTS, MONITORING_COMPOSE_FILE, *measured}
     others = {ROOT / name for name in listed.split("\0") if name} - may
     for path in others:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
