@@ -188,6 +188,7 @@ def pins(session: nox.Session) -> None:
     else:
         tool(session, "origins.pins")
         session.run(python(session), "-m", "tools.chart.facts")
+        session.run(python(session), "-m", "tools.images.monitoring")
 
 
 @nox.session

@@ -1,4 +1,7 @@
-"""What stands in front of the server or beside it, from Debian's packages, in a container."""
+"""What stands in front of the server or beside it, from Debian's packages, in a container.
+
+`python -m tests.recipes.front` builds the image and prints its name.
+"""
 
 from __future__ import annotations
 
@@ -111,3 +114,7 @@ class Backend:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+
+if __name__ == "__main__":
+    print(build_front())

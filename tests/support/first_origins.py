@@ -32,8 +32,8 @@ from tools.weights.hub import HubFile, models_dir
 from tools.weights.recipe import QUANTISATIONS
 from tools.weights.synthetic import ensure_synthetic
 
-#: What the tiny stand-ins of NVIDIA's images are for, as those are.
-_CUDA_PLATFORM = "linux/amd64"
+#: What the tiny stand-ins of images are for, as NVIDIA's are.
+_TINY_PLATFORM = "linux/amd64"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def first_origins(folder: Path, registry_program: Path) -> Iterator[FirstOrigins
     """Serve llama.cpp's source, the base and the models from where they come first.
 
     The source is that of the source distribution that takes its place by default, the base is
-    bootstrapped, and the models are synthetic under the real names; of NVIDIA's images there are
-    tiny stand-ins.
+    bootstrapped, and the models are synthetic under the real names; of NVIDIA's images and those
+    of monitoring there are tiny stand-ins.
     Raises ToolError where the source or the base cannot be had.
     """
     images = load_images()
@@ -68,12 +68,15 @@ def first_origins(folder: Path, registry_program: Path) -> Iterator[FirstOrigins
         server = stack.enter_context(git_server(folder / "git"))
         registry = stack.enter_context(local_registry(registry_program, folder / "registry"))
         devel, runtime = _cuda(images)
-        tiny = stack.enter_context(tiny_image(folder, _CUDA_PLATFORM))
+        tiny = stack.enter_context(tiny_image(folder, _TINY_PLATFORM))
         facts = Facts(
             source=replace(source, repository=f"{server.url}/llama.cpp", commit=commit),
             base=_held(registry, first_of(ImageOrigin, images.base), base, platform),
-            cuda_devel=_held(registry, devel, tiny, _CUDA_PLATFORM),
-            cuda_runtime=_held(registry, runtime, tiny, _CUDA_PLATFORM),
+            cuda_devel=_held(registry, devel, tiny, _TINY_PLATFORM),
+            cuda_runtime=_held(registry, runtime, tiny, _TINY_PLATFORM),
+            monitoring=tuple(
+                _held(registry, image, tiny, _TINY_PLATFORM) for image in images.monitoring
+            ),
             models={
                 name: {
                     file: HubFile(file_sha256(path), path.stat().st_size)

@@ -23,9 +23,10 @@ from tools.chart.facts import chart_facts
 from tools.common.processes import run_bounded
 from tools.engine.compose import Compose
 from tools.engine.docker import run_docker
-from tools.facts.images import GitOrigin, ImageOrigin
+from tools.facts.images import GitOrigin, ImageOrigin, load_images
 from tools.facts.models import load_models
-from tools.facts.paths import ROOT
+from tools.facts.paths import MONITORING_COMPOSE_FILE, ROOT
+from tools.images.monitoring import with_images
 from tools.serving.profile import clean_environment
 from tools.weights.hub import HubFile
 
@@ -41,6 +42,8 @@ class Facts:
     base: ImageOrigin
     cuda_devel: ImageOrigin
     cuda_runtime: ImageOrigin
+    #: Of compose/monitoring, in the catalogue's order.
+    monitoring: tuple[ImageOrigin, ...]
     #: Each model's files, by the model's name and their own.
     models: Mapping[str, Mapping[str, HubFile]]
 
@@ -201,7 +204,12 @@ def write_facts(folder: Path, facts: Facts, name: str) -> None:
     ):
         assert table["kind"] == "image"
         table["reference"], table["digest"] = origin.reference, origin.digest
+    for table, origin in zip(images["monitoring"], facts.monitoring, strict=True):
+        table["reference"], table["digest"] = origin.reference, origin.digest
     path.write_text(tomlkit.dumps(images), encoding="utf-8")
+    compose = folder / MONITORING_COMPOSE_FILE.relative_to(ROOT)
+    text = compose.read_text(encoding="utf-8")
+    compose.write_text(with_images(text, load_images(path)), encoding="utf-8")
 
     path = folder / "models" / "models.toml"
     models: Any = tomlkit.parse(path.read_text(encoding="utf-8"))

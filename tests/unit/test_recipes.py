@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "search" / "clients.md").read_text(encoding="utf-8")
 #: A row: the client's link, and the test that runs it.
 ROWS = re.findall(r"^\| \[.*?\]\((\S+?)\) \|.*\| `(test_\w+\.py)` \|$", PAGE, re.MULTILINE)
 #: What they run is no client, and is on pages of its own.
-NO_CLIENTS = {"test_proxies.py", "test_prometheus.py"}
+NO_CLIENTS = {"test_proxies.py", "test_prometheus.py", "test_rules.py", "test_monitoring.py"}
 NPM = json.loads((RECIPES / "js" / "package-lock.json").read_text(encoding="utf-8"))["packages"]
 
 

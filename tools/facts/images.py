@@ -5,6 +5,7 @@ A fault in the file is refused at load with the file and the key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +15,9 @@ from typing import Any
 from tools.facts.paths import IMAGES_FILE
 from tools.facts.platforms import architecture
 from tools.facts.table import COMMIT, DIGEST, NAME, SHA256, Table, read_table
+
+#: In the place of a digest that was not known when its row was written.
+FROM_REGISTRY = "from-registry"
 
 #: Those that images/Dockerfile knows a compiler for.
 _PLATFORMS = ("linux/amd64", "linux/arm64")
@@ -47,7 +51,7 @@ class SdistOrigin:
 
 @dataclass(frozen=True)
 class ImageOrigin:
-    """A base image in a registry, pinned by digest."""
+    """An image in a registry, pinned by digest; only those of monitoring may lack it yet."""
 
     name: str
     auto: bool
@@ -131,6 +135,7 @@ class Images:
     llama_cpp: tuple[SourceOrigin, ...]
     base: tuple[BaseOrigin, ...]
     cuda: tuple[CudaOrigin, ...]
+    monitoring: tuple[ImageOrigin, ...]
     images: Mapping[str, Image]
 
 
@@ -158,12 +163,14 @@ def _sdist_origin(table: Table, name: str, auto: bool) -> SdistOrigin:
     )
 
 
-def _image_origin(table: Table, name: str, auto: bool) -> ImageOrigin:
+def _image_origin(
+    table: Table, name: str, auto: bool, digest: re.Pattern[str] = DIGEST
+) -> ImageOrigin:
     return ImageOrigin(
         name=name,
         auto=auto,
         reference=table.text("reference"),
-        digest=table.text("digest", DIGEST),
+        digest=table.text("digest", digest),
     )
 
 
@@ -177,11 +184,11 @@ def _bootstrap_origin(table: Table, name: str, auto: bool) -> BootstrapOrigin:
     )
 
 
-def _cuda_image(table: Table) -> ImageOrigin:
+def _only_image(table: Table, digest: re.Pattern[str] = DIGEST) -> ImageOrigin:
     kind = table.text("kind")
     if kind != "image":
         raise table.fault("kind", f"must be image, found {kind!r}")
-    image = _image_origin(table, table.text("name", NAME), auto=True)
+    image = _image_origin(table, table.text("name", NAME), auto=True, digest=digest)
     table.end()
     return image
 
@@ -192,8 +199,8 @@ def _cuda_images(table: Table, name: str, auto: bool) -> CudaImages:
         auto=auto,
         version=table.text("version"),
         newest=table.positive("newest"),
-        devel=_cuda_image(table.table("devel")),
-        runtime=_cuda_image(table.table("runtime")),
+        devel=_only_image(table.table("devel")),
+        runtime=_only_image(table.table("runtime")),
     )
 
 
@@ -251,6 +258,11 @@ def _image(table: Table, name: str, shared: tuple[tuple[str, str], ...]) -> Imag
     return image
 
 
+def _monitoring(top: Table) -> tuple[ImageOrigin, ...]:
+    digest = re.compile(f"{DIGEST.pattern}|{FROM_REGISTRY}")
+    return tuple(_only_image(table, digest) for table in top.tables("monitoring"))
+
+
 def load_images(path: Path = IMAGES_FILE) -> Images:
     """Read and check ``images/images.toml``.
 
@@ -264,6 +276,7 @@ def load_images(path: Path = IMAGES_FILE) -> Images:
         llama_cpp=_origins(top, "llama_cpp", _SOURCE_KINDS),
         base=_origins(top, "base", _BASE_KINDS),
         cuda=_origins(top, "cuda", _CUDA_KINDS),
+        monitoring=_monitoring(top),
         images={
             name: _image(table, name, shared) for name, table in top.named_tables("images").items()
         },

@@ -12,6 +12,8 @@ COMPOSE_FILE = ROOT / "compose" / "compose.yaml"
 CUDA_COMPOSE_FILE = ROOT / "compose" / "cuda.yaml"
 #: On top of all others: a stack of a test or a demo.
 TEMPORARY_COMPOSE_FILE = ROOT / "compose" / "temporary.yaml"
+#: On top of the first: Prometheus and Grafana.
+MONITORING_COMPOSE_FILE = ROOT / "compose" / "monitoring" / "compose.yaml"
 #: The Helm chart, and the values that it is rendered with to be checked.
 CHART = ROOT / "deploy" / "helm" / "jina-embeddings-v5"
 CHART_VARIANTS = CHART.parent / "variants.yaml"

@@ -16,12 +16,13 @@ from tools.chart.facts import FILE, chart_facts
 from tools.chart.variants import OLDEST, load_variants
 from tools.facts.images import load_images, local_name
 from tools.facts.models import load_models
-from tools.facts.paths import CHART, COMPOSE_FILE, ROOT
+from tools.facts.paths import CHART, COMPOSE_FILE, MONITORING_COMPOSE_FILE, ROOT
 
 MODELS = load_models()
 CHART_FILE = yaml.safe_load((CHART / "Chart.yaml").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+RULES = CHART / "files" / "rules.yaml"
 SERVER = ROOT / "images" / "patches" / "files" / "tools" / "server"
 
 
@@ -40,14 +41,16 @@ class Session:
         self.ran.append(arguments[2])
 
 
-def test_new_pins_are_copied_into_the_chart_and_proposed_with_the_others(
+def test_new_pins_are_copied_to_where_they_are_needed_and_proposed_with_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(noxfile, "python", lambda _: "python")
     session = Session()
     noxfile.pins(session)
-    assert session.ran == ["tools.origins.pins", "tools.chart.facts"]
-    assert f"{FILE.relative_to(ROOT)}\n" in (noxfile.WORKFLOWS / "pins.yml").read_text()
+    assert session.ran == ["tools.origins.pins", "tools.chart.facts", "tools.images.monitoring"]
+    proposed = (noxfile.WORKFLOWS / "pins.yml").read_text()
+    for file in (FILE, MONITORING_COMPOSE_FILE):
+        assert f"{file.relative_to(ROOT)}\n" in proposed
 
 
 def test_a_file_whose_hash_only_the_hub_knows_has_none() -> None:
@@ -90,6 +93,7 @@ def test_the_schema_is_closed_on_every_level() -> None:
         ".ingress.annotations",
         ".monitoring.serviceMonitor.labels",
         ".monitoring.rules.labels",
+        ".monitoring.dashboard.labels",
         ".nodeSelector",
     }
     for where, schema in objects(SCHEMA):
@@ -149,10 +153,17 @@ def test_alerts_and_scaling_ask_for_metrics_that_the_server_has() -> None:
     source = (SERVER / "jina-requests.cpp").read_text()
     has = {f"jina_{name}" for name in re.findall(r'head\("(\w+)"', source)}
     asked = set()
-    for name in ("monitoring.yaml", "autoscaling.yaml"):
-        text = (CHART / "templates" / name).read_text()
-        asked |= set(re.findall(r"\b(jina_\w+?)(?:_bucket)?\{", text))
+    for path in (RULES, CHART / "templates" / "autoscaling.yaml"):
+        asked |= set(re.findall(r"\b(jina_\w+?)(?:_bucket)?\{", path.read_text()))
     assert len(asked) > 4
     assert asked <= has
     (reasons,) = re.findall(r"for \(const char \* reason : \{(.*?)\}\)", source)
     assert '"draining"' in reasons
+
+
+def test_every_metric_of_the_rules_has_the_selector_that_the_chart_replaces() -> None:
+    for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]:
+        metrics = re.findall(r"\b(?:jina_\w+|llamacpp:\w+|up)\b(.{0,19})", rule["expr"])
+        assert metrics, rule["expr"]
+        for selector in metrics:
+            assert selector.startswith('{job="embeddings"'), rule["expr"]

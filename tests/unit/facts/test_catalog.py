@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.origins import first_of
 from tools.common.errors import ToolError
-from tools.facts.images import GitOrigin, ImageOrigin, SdistOrigin, load_images
+from tools.facts.images import FROM_REGISTRY, GitOrigin, ImageOrigin, SdistOrigin, load_images
 from tools.facts.models import FROM_HUB, OTHER_TASKS, RETRIEVAL, load_models
 from tools.facts.paths import IMAGES_FILE, MODELS_FILE
 
@@ -16,6 +16,7 @@ IMAGES, MODELS = load_images(), load_models()
 FORK = first_of(GitOrigin, IMAGES.llama_cpp)
 SDIST = first_of(SdistOrigin, IMAGES.llama_cpp)
 BASE = first_of(ImageOrigin, IMAGES.base)
+WATCHER = IMAGES.monitoring[0]
 NANO = MODELS.models["nano"]
 Q8_0 = NANO.files["Q8_0"]
 VARIANT = NANO.for_task("text-matching")
@@ -122,6 +123,8 @@ def test_a_fault_in_the_models_names_the_file_and_the_key(
         (f'digest = "{BASE.digest}"', "", "base[0].digest"),
         ('include = ["ca-certificates"]', "include = []", "base[1].include"),
         ('GGML_NATIVE = "OFF"', "GGML_NATIVE = false", "cmake.GGML_NATIVE"),
+        (f'digest = "{WATCHER.digest}"', 'digest = "latest"', "monitoring[0].digest"),
+        (f'digest = "{BASE.digest}"', f'digest = "{FROM_REGISTRY}"', "base[0].digest"),
         ("newest = 120", "newest = 0", "cuda[0].newest"),
         (
             'name = "nvidia-devel"\nkind = "image"',

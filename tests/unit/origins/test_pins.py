@@ -21,9 +21,16 @@ from tests.support.origins import first_of
 from tools.chart.facts import FILE as CHART_FACTS
 from tools.common.cache import cache_dir
 from tools.common.errors import ToolError
-from tools.facts.images import CudaImages, GitOrigin, ImageOrigin, SdistOrigin, load_images
+from tools.facts.images import (
+    FROM_REGISTRY,
+    CudaImages,
+    GitOrigin,
+    ImageOrigin,
+    SdistOrigin,
+    load_images,
+)
 from tools.facts.models import FROM_HUB, Model, load_models
-from tools.facts.paths import IMAGES_FILE, MODELS_FILE, ROOT
+from tools.facts.paths import IMAGES_FILE, MODELS_FILE, MONITORING_COMPOSE_FILE, ROOT
 from tools.origins.pins import changes, refresh
 from tools.registry.client import Registry, newest_digest, parse_reference
 from tools.registry.manifests import INDEX
@@ -93,7 +100,8 @@ def facts(server: FileServer, tmp_path: Path) -> Facts:
         if isinstance(each, CudaImages)
         for image in (each.devel, each.runtime)
     ]
-    for image in [*(each for each in IMAGES.base if isinstance(each, ImageOrigin)), *cuda]:
+    bases = [each for each in IMAGES.base if isinstance(each, ImageOrigin)]
+    for image in [*bases, *cuda, *IMAGES.monitoring]:
         put_manifest(server, image.reference)
         images = images.replace(
             image.reference, f"127.0.0.1:{server.server_port}/{image.reference}"
@@ -215,6 +223,20 @@ def test_a_new_base_is_pinned_by_the_hash_of_what_the_registry_gives(
     assert facts.texts == (facts.texts[0], models)
     lines = zip(images.splitlines(), facts.texts[0].splitlines(), strict=True)
     assert len([old for old, new in lines if old != new]) == 1
+
+
+def test_a_digest_that_only_the_registry_knows_is_asked_for(facts: Facts) -> None:
+    pinned = facts.texts
+    name = IMAGES.monitoring[0].name
+    text = facts.images.read_text()
+    start = text.index(f'name = "{name}"')
+    unknown = text[start:].replace(MANIFEST_DIGEST, FROM_REGISTRY, 1)
+    facts.images.write_text(text[:start] + unknown)
+    assert load_images(facts.images).monitoring[0].digest == FROM_REGISTRY
+    with pytest.raises(ToolError, match="1 facts are old"):
+        facts.refresh(check=True)
+    facts.refresh()
+    assert facts.texts == pinned
 
 
 def test_a_new_source_distribution_says_which_llama_cpp_it_holds(
@@ -390,15 +412,15 @@ def test_changes_are_named_by_file_and_key() -> None:
 def test_no_pin_is_stated_anywhere_else() -> None:
     """A weekly update of the fact files must leave everything else true.
 
-    The pages of benchmarks stay true: they say what was measured then. The Helm chart's copy is
-    written with the fact files.
+    The pages of benchmarks stay true: they say what was measured then. The copies for the Helm
+    chart and for compose are written with the fact files.
     """
     pins = {model.revision for model in every_model() if model.is_pinned}
     pins |= {FORK.commit, SDIST.commit, SDIST.sha256}
     pins |= set(re.findall("sha256:[0-9a-f]{64}", IMAGES_FILE.read_text()))
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     measured = (ROOT / "docs" / "measured").glob("benchmarks*.md")
-    may = {IMAGES_FILE, MODELS_FILE, CHART_FACTS, *measured}
+    may = {IMAGES_FILE, MODELS_FILE, CHART_FACTS, MONITORING_COMPOSE_FILE, *measured}
     others = {ROOT / name for name in listed.split("\0") if name} - may
     for path in others:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
