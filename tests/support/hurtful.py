@@ -202,6 +202,8 @@ HURTS = {
             "token_embd": massive_embeddings,
             "attn_norm": massive_norm,
             "ffn_norm": massive_norm,
+            "attn_output": times(8),
+            "ffn_down": times(8),
             "output_norm": massive_output_norm,
         },
         {},
