@@ -1,8 +1,7 @@
-"""Synthetic weights that hurt: of a model's own architecture, narrow, and nothing like gentle.
+"""Synthetic weights that hurt: of the models' own architectures, narrow, for tests alone.
 
-tools/weights makes weights that retrieve, on which numbers stay near one and attention picks a few
-keys. Trained models are not so kind, and neither is what a kernel does wrong seen on such
-weights. These are for tests alone.
+tools/weights makes weights that retrieve: numbers stay near one, and attention picks a few keys.
+Trained models are not so gentle, and some of what a kernel may do wrong does not show there.
 
 Each of ``HURTS`` changes a random network, in which every map is Gaussian and keeps its inputs'
 level, so that scores of attention have a spread of about one.
