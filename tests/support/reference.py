@@ -19,7 +19,7 @@ from gguf import GGUFReader, PoolingType, ReaderTensor
 from gguf.quants import dequantize
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Pooling = Literal["last", "mean", "first"]
 
 ARCHITECTURES = ("eurobert", "qwen3")
@@ -71,7 +71,8 @@ class Reference:
         """
         base = self.rope_base if rope_base is None else rope_base
         causal = self.causal if causal is None else causal
-        cos, sin = _rotary_angles(len(token_ids), self.head_dim, base)
+        angles = self._angles(len(token_ids), base)
+        cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
         x = self._token_embeddings(token_ids)
         for layer in range(self.layers):
             x = x + self._attention(layer, x, cos, sin, causal)
@@ -84,9 +85,9 @@ class Reference:
     def _attention(self, layer: int, x: Array, cos: Array, sin: Array, causal: bool) -> Array:
         name = f"blk.{layer}.attn"
         h = self._norm(x, f"{name}_norm.weight")
-        q = self._split_heads(h @ self._weights[f"{name}_q.weight"].T)
-        k = self._split_heads(h @ self._weights[f"{name}_k.weight"].T)
-        v = self._split_heads(h @ self._weights[f"{name}_v.weight"].T)
+        q = self._split_heads(self._times(h, f"{name}_q.weight"))
+        k = self._split_heads(self._times(h, f"{name}_k.weight"))
+        v = self._split_heads(self._times(h, f"{name}_v.weight"))
         if self.architecture == "qwen3":
             q = self._norm(q, f"{name}_q_norm.weight")
             k = self._norm(k, f"{name}_k_norm.weight")
@@ -95,20 +96,38 @@ class Reference:
         group = self.heads // self.kv_heads
         gathered = np.concatenate(
             [
-                _attend(q[head], k[head // group], v[head // group], causal)
+                self._attend(q[head], k[head // group], v[head // group], causal)
                 for head in range(self.heads)
             ],
             axis=-1,
         )
-        attended: Array = gathered @ self._weights[f"{name}_output.weight"].T
-        return attended
+        return self._times(gathered, f"{name}_output.weight")
 
     def _feed_forward(self, layer: int, x: Array) -> Array:
         h = self._norm(x, f"blk.{layer}.ffn_norm.weight")
-        gate = h @ self._weights[f"blk.{layer}.ffn_gate.weight"].T
-        up = h @ self._weights[f"blk.{layer}.ffn_up.weight"].T
-        fed: Array = (_silu(gate) * up) @ self._weights[f"blk.{layer}.ffn_down.weight"].T
-        return fed
+        gate = self._times(h, f"blk.{layer}.ffn_gate.weight")
+        up = self._times(h, f"blk.{layer}.ffn_up.weight")
+        return self._times(_silu(gate) * up, f"blk.{layer}.ffn_down.weight")
+
+    def _times(self, x: Array, weight: str) -> Array:
+        """Multiply each row of x with a matrix."""
+        product: Array = x @ self._weights[weight].T
+        return product
+
+    def _attend(self, q: Array, k: Array, v: Array, causal: bool) -> Array:
+        """One head's softmax attention; all of shape (tokens, head_dim)."""
+        result = np.empty_like(q)
+        scale = np.float32(1 / np.sqrt(q.shape[-1]))
+        for start in range(0, len(q), QUERY_BLOCK):
+            stop = min(start + QUERY_BLOCK, len(q))
+            seen = stop if causal else len(k)
+            scores = (q[start:stop] * scale) @ k[:seen].T
+            if causal:
+                later = np.arange(seen) > np.arange(start, stop)[:, None]
+                scores[later] = -np.inf
+            weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            result[start:stop] = weights @ v[:seen] / weights.sum(axis=-1, keepdims=True)
+        return result
 
     def _norm(self, x: Array, weight: str) -> Array:
         """RMS norm over the last axis (Zhang and Sennrich 2019)."""
@@ -116,6 +135,10 @@ class Reference:
         scale = np.sqrt(mean_square + np.float32(self.rms_eps))
         normed: Array = x / scale * self._weights[weight]
         return normed
+
+    def _angles(self, tokens: int, base: float) -> Array:
+        """Return how far each position turns each pair of a head, (tokens, head_dim / 2)."""
+        return _rotary_angles(tokens, self.head_dim, base)
 
     def _split_heads(self, x: Array) -> Array:
         """(tokens, heads * head_dim) -> (heads, tokens, head_dim)."""
@@ -139,36 +162,19 @@ class Reference:
         return self._value(key)
 
 
-def _rotary_angles(tokens: int, head_dim: int, base: float) -> tuple[Array, Array]:
-    """Cosine and sine, each (tokens, head_dim / 2) (RoFormer, Su et al. 2021, section 3.2.2).
+def _rotary_angles(tokens: int, head_dim: int, base: float) -> Array:
+    """Angles, (tokens, head_dim / 2) (RoFormer, Su et al. 2021, section 3.2.2).
 
-    The angles are fp64: at position 30,000 an fp32 angle is already off by 0.001.
+    They are fp64: at position 30,000 an fp32 angle is already off by 0.001.
     """
     frequencies = base ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
-    angles = np.outer(np.arange(tokens, dtype=np.float64), frequencies)
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    return np.outer(np.arange(tokens, dtype=np.float64), frequencies)
 
 
 def _rotate(x: Array, cos: Array, sin: Array) -> Array:
     """NeoX style: dimension i turns together with dimension i + head_dim / 2."""
     first, second = np.split(x, 2, axis=-1)
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-
-
-def _attend(q: Array, k: Array, v: Array, causal: bool) -> Array:
-    """One head's softmax attention; all of shape (tokens, head_dim)."""
-    result = np.empty_like(q)
-    scale = np.float32(1 / np.sqrt(q.shape[-1]))
-    for start in range(0, len(q), QUERY_BLOCK):
-        stop = min(start + QUERY_BLOCK, len(q))
-        seen = stop if causal else len(k)
-        scores = (q[start:stop] * scale) @ k[:seen].T
-        if causal:
-            later = np.arange(seen) > np.arange(start, stop)[:, None]
-            scores[later] = -np.inf
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        result[start:stop] = weights @ v[:seen] / weights.sum(axis=-1, keepdims=True)
-    return result
 
 
 def _silu(x: Array) -> Array:

@@ -19,7 +19,7 @@ gives the same bytes.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,11 @@ from tools.weights.recipe import (
     Size,
     synthetic_name,
 )
-from tools.weights.tensors import make_tensors
+from tools.weights.tensors import Tensor, make_tensors
 from tools.weights.vocabulary import Vocabulary, make_vocabulary
 
 Progress = Callable[[int, int], None]
+Tensors = Callable[[Recipe, Vocabulary], Iterator[Tensor]]
 
 
 def ensure_synthetic(
@@ -74,6 +75,7 @@ def write_model(
     quantisation: Quantisation,
     seed: int = DEFAULT_SEED,
     vocabulary: Vocabulary | None = None,
+    tensors: Tensors = make_tensors,
     on_progress: Progress | None = None,
 ) -> None:
     """Write synthetic weights of ``model`` to ``path``, replacing what is there at the very end.
@@ -81,7 +83,8 @@ def write_model(
     ``tiny`` keeps the true width, head size and rotary base and shrinks layers, feed-forward,
     vocabulary and, for qwen3, the number of heads; ``wide`` has the true vocabulary and is tiny
     otherwise; ``full`` is the true shape. ``vocabulary`` takes the place of the made one: without
-    its meanings the weights are random, and know no words.
+    its meanings the weights are random, and know no words. ``tensors`` makes others of the same
+    names and shapes.
     ``on_progress(done, total)`` is called with bytes. On any failure, Ctrl-C included, nothing is
     left behind. Raises ToolError where the file cannot be written.
     """
@@ -91,7 +94,8 @@ def write_model(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(writer, recipe, vocabulary or make_vocabulary(recipe), on_progress)
+            vocabulary = vocabulary or make_vocabulary(recipe)
+            _write(writer, recipe, vocabulary, list(tensors(recipe, vocabulary)), on_progress)
             writer.close()
             partial_path.replace(path)
         finally:
@@ -104,9 +108,12 @@ def write_model(
 
 
 def _write(
-    writer: GGUFWriter, recipe: Recipe, vocabulary: Vocabulary, on_progress: Progress | None
+    writer: GGUFWriter,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    tensors: Sequence[Tensor],
+    on_progress: Progress | None,
 ) -> None:
-    tensors = list(make_tensors(recipe, vocabulary))
     _add_description(writer, recipe)
     _add_hyper_parameters(writer, recipe)
     _add_tokenizer(writer, recipe.family, vocabulary)

@@ -18,7 +18,8 @@ CHECKS = Checks()
 #: activations to 11 bits with F16 weights, and to steps of 1/127 of a block's largest value
 #: with Q8_0. A wrong rope base, mask, pooling or norm costs far more than either. The bar of Q8_0
 #: is one for our synthetic weights: steep random networks lose 1e-2 with it, with upstream's
-#: kernels as with ours. Our kernels themselves are judged in tests/kernels.
+#: kernels as with ours. Our kernels themselves are judged in tests/kernels, and the server on such
+#: networks by bars of their own in tests/runtime/test_hurtful.py.
 BARS = {"F16": 0.9999, "Q8_0": 0.999}
 
 LENGTHS = (1, 2, 16, 127, 512, 1000, 2000)

@@ -86,7 +86,8 @@ def test_a_rotated_pair_scores_by_distance_alone() -> None:
     x = np.random.default_rng(1).normal(size=(2, 64)).astype(np.float32)
     scores = []
     for start in (0, 500):
-        cos, sin = reference._rotary_angles(start + 8, 64, 250_000.0)
+        angles = reference._rotary_angles(start + 8, 64, 250_000.0)
+        cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
         query = reference._rotate(x[0], cos[start + 7], sin[start + 7])
         key = reference._rotate(x[1], cos[start + 2], sin[start + 2])
         scores.append(query @ key)
