@@ -119,6 +119,8 @@ def tool(session: nox.Session, module: str, *arguments: str) -> None:
 
 def pytest(session: nox.Session, *arguments: str) -> None:
     """Run pytest with the verb's options, which may name other tests."""
+    # There is a worker for each core; NumPy's threads in each would get in each other's way.
+    session.env["OPENBLAS_NUM_THREADS"] = "1"
     run_to_the_end(session, "-W", "error", "-m", "pytest", *arguments, *session.posargs)
 
 
