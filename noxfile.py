@@ -107,9 +107,11 @@ def lock(session: nox.Session) -> None:
     session.run(python(session), "-m", "tools.facts.clients")
 
 
-def run_to_the_end(session: nox.Session, *arguments: str) -> None:
+def run_to_the_end(session: nox.Session, *arguments: str, **variables: str) -> None:
     """Run Python, leaving it time to tidy up its containers after Ctrl-C (nox's is 0.3 s)."""
-    session.run(python(session), *arguments, interrupt_timeout=120, terminate_timeout=30)
+    session.run(
+        python(session), *arguments, env=variables, interrupt_timeout=120, terminate_timeout=30
+    )
 
 
 def tool(session: nox.Session, module: str, *arguments: str) -> None:
@@ -120,8 +122,11 @@ def tool(session: nox.Session, module: str, *arguments: str) -> None:
 def pytest(session: nox.Session, *arguments: str) -> None:
     """Run pytest with the verb's options, which may name other tests."""
     # There is a worker for each core; NumPy's threads in each would get in each other's way.
-    session.env["OPENBLAS_NUM_THREADS"] = "1"
-    run_to_the_end(session, "-W", "error", "-m", "pytest", *arguments, *session.posargs)
+    run_to_the_end(
+        session,
+        *("-W", "error", "-m", "pytest", *arguments, *session.posargs),
+        OPENBLAS_NUM_THREADS="1",
+    )
 
 
 @nox.session
