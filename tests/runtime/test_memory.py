@@ -6,7 +6,6 @@ and ten for small, or more: `nox -s test -- -m slow tests/runtime/test_memory.py
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from gguf import GGUFReader
 
 from tests.contract.checks.inputs import token_array
 from tests.support.client import Client
-from tests.support.containers import docker, inspect
+from tests.support.containers import inspect, memory_bytes
 from tools.facts.models import Model, load_models
 from tools.serving.profile import booted
 from tools.weights.hub import models_dir
@@ -50,14 +49,6 @@ def context_bytes(file: Path) -> int:
 
     width = number("attention.key_length") + number("attention.value_length")
     return 2 * number("block_count") * number("attention.head_count_kv") * width
-
-
-def memory_bytes(container: str, field: str) -> int:
-    """A figure of a container's server, by its name in /proc/PID/status (proc(5))."""
-    status = docker("exec", container, "cat", "/proc/1/status")
-    found = re.search(rf"{field}:\s+(\d+) kB", status)
-    assert found
-    return int(found.group(1)) * 1024
 
 
 def test_the_context_of_what_was_done_is_not_kept(image: str) -> None:

@@ -7,7 +7,6 @@ On weights of the true shape, with compose's limits. Takes some minutes a model:
 from __future__ import annotations
 
 import random
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from contextlib import suppress
 import pytest
 
 from tests.support.boots import MODELS, Case, Served, each_model, served
-from tests.support.containers import docker, inspect, memory_peak
+from tests.support.containers import inspect, memory_bytes, memory_peak
 from tests.support.sockets import RawConnection
 from tests.support.waiting import wait_until
 
@@ -62,14 +61,6 @@ WORST = {
 PATHS = {"text to tokens": "/tokenize", "tokens to text": "/detokenize"}
 
 
-def resident(container: str, field: str) -> int:
-    """A figure of a container's server, in bytes, by its name in /proc/PID/status (proc(5))."""
-    status = docker("exec", container, "cat", "/proc/1/status")
-    found = re.search(rf"{field}:\s+(\d+) kB", status)
-    assert found
-    return int(found.group(1)) * 1024
-
-
 def send_worst(server: Served, seed: int, enough: threading.Event) -> set[int]:
     """Send one of the worst after the other; the statuses that came."""
     rng = random.Random(seed)
@@ -105,7 +96,7 @@ def test_the_worst_that_is_allowed_fits_the_limit(
             finally:
                 enough.set()
         server.assert_alive()
-        peak = resident(server.container, "VmHWM")
+        peak = memory_bytes(server.container, "VmHWM")
         whole = memory_peak(server.container)
         limit = inspect(server.container)["HostConfig"]["Memory"]
         with server.client() as client:

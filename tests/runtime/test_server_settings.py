@@ -17,6 +17,7 @@ BLANK = (
     "GOMP_SPINCOUNT",
     "JINA_ALLOWED_ORIGINS",
     "JINA_BODY_SECONDS",
+    "JINA_CACHE_MB",
     "JINA_DIMENSIONS",
     "JINA_DRAIN_SECONDS",
     "JINA_HEADER_SECONDS",
@@ -44,6 +45,7 @@ BLANK = (
 #: The settings that are numbers; none of them may be any of these.
 NUMBERS = (
     "JINA_BODY_SECONDS",
+    "JINA_CACHE_MB",
     "JINA_DRAIN_SECONDS",
     "JINA_HEADER_SECONDS",
     "JINA_IDLE_SECONDS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,14 @@ def memory_peak(container: str) -> int:
     one, two = "memory.peak", "memory/memory.max_usage_in_bytes"
     script = f"cd /sys/fs/cgroup; if [ -e {one} ]; then cat {one}; else cat {two}; fi"
     return int(docker("exec", container, "sh", "-euc", script))
+
+
+def memory_bytes(container: str, field: str) -> int:
+    """A figure of a container's server, in bytes, by its name in /proc/PID/status (proc(5))."""
+    status = docker("exec", container, "cat", "/proc/1/status")
+    found = re.search(rf"{field}:\s+(\d+) kB", status)
+    assert found, f"{field} is not in {status}"
+    return int(found.group(1)) * 1024
 
 
 def label(image: str, name: str) -> str:

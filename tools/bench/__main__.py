@@ -127,6 +127,12 @@ def _parser(images: Images, models: Models) -> argparse.ArgumentParser:
         "documents, on these local images, for one model and quantisation",
     )
     parser.add_argument(
+        "--cache",
+        type=int,
+        metavar="MB",
+        help="with --traffic: measure each image a second time, with a cache of this size",
+    )
+    parser.add_argument(
         "--bulk",
         metavar="URL",
         help="only compare `nox -s embed` with what the server at this address gives at most, "
@@ -217,7 +223,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     if options.traffic:
         name, quantisation = (options.models or ["nano"])[0], options.quant[0]
-        rows = traffic.run(models.models[name], options.traffic, quantisation)
+        rows = traffic.run(models.models[name], options.traffic, quantisation, options.cache)
         say(f"\n{name} {quantisation}, full shape, milliseconds")
         table(rows, traffic.HEADER)
         return

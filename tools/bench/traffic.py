@@ -43,6 +43,10 @@ SEARCHES = 200
 #: Searches a second beside documents: few, so that they wait for documents and not for each other.
 BESIDE_DOCUMENTS = 2.0
 BURST = 100
+#: Searches that come again: of so many, the n-th most frequent n times as rare as the first (Zipf's
+#: law), after so many searches that nobody measures.
+DIFFERENT_SEARCHES = 10_000
+EARLIER_SEARCHES = 1_000
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,25 @@ def documents_sent(base_url: str, inputs: Inputs) -> Iterator[None]:
             each.result()
 
 
+def repeated(generator: np.random.Generator, count: int) -> list[int]:
+    """Return which of DIFFERENT_SEARCHES each of ``count`` searches is, by Zipf's law."""
+    weights = 1 / np.arange(1, DIFFERENT_SEARCHES + 1)
+    drawn: list[int] = generator.choice(
+        DIFFERENT_SEARCHES, count, p=weights / weights.sum()
+    ).tolist()
+    return drawn
+
+
+def share_seen(earlier: Sequence[int], later: Sequence[int]) -> float:
+    """Return the share of the later searches that came before, among the earlier or the later."""
+    seen = set(earlier)
+    known = 0
+    for each in later:
+        known += each in seen
+        seen.add(each)
+    return known / len(later)
+
+
 def capacity(base_url: str, inputs: Inputs) -> float:
     """Return the searches a second that 16 clients get who keep their connections."""
     send_all(base_url, inputs.searches(SEARCHES), clients=16, vectors=1)  # warms up
@@ -131,6 +154,15 @@ def measure(url: str, image: str, inputs: Inputs, most: float) -> list[Row]:
         took = send_at(url, inputs.searches(len(moments)), moments)
         rows.append(_row(f"searches at {share:.0%} of {most:.0f}/s", image, took))
 
+    bodies = inputs.searches(DIFFERENT_SEARCHES)
+    earlier = repeated(inputs.generator, EARLIER_SEARCHES)
+    later = repeated(inputs.generator, 2 * SEARCHES)
+    send_all(url, [bodies[i] for i in earlier], clients=16, vectors=1)
+    moments = arrivals(inputs.generator, len(later), SHARES[1] * most)
+    took = send_at(url, [bodies[i] for i in later], moments)
+    again = f"{share_seen(earlier, later):.0%} seen before"
+    rows.append(_row(f"searches at {SHARES[1]:.0%}, {again}", image, took))
+
     together = send_at(url, inputs.searches(BURST), [0.0] * BURST)
     rows.append(_row(f"{BURST} searches at once", image, together))
     request = send_all(url, [inputs.searches_in_one(BURST)], clients=1, vectors=BURST)
@@ -143,25 +175,39 @@ def measure(url: str, image: str, inputs: Inputs, most: float) -> list[Row]:
     return rows
 
 
-def run(model: Model, images: Sequence[str], quantisation: Quantisation) -> list[Row]:
+def run(
+    model: Model, images: Sequence[str], quantisation: Quantisation, cache_mb: int | None
+) -> list[Row]:
     """Boot the images on the same weights and return their rows, those of each traffic together.
 
-    Each is measured while the others are stopped. All get searches at the same rates, shares of
-    what the first can do.
+    Each is measured while the others are stopped, and again with a cache of ``cache_mb`` where
+    that is given. All get searches at the same rates, shares of what the first can do.
     """
     file = ensure_synthetic(models_dir(), model, "full", quantisation)
+    settings = {image: (image, "0") for image in images}
+    if cache_mb is not None:
+        settings |= {f"{image}, cache": (image, str(cache_mb)) for image in images}
     with ExitStack() as stack:
         servers = [
-            Container(stack.enter_context(booted(model, file, image=image, synthetic=True)))
-            for image in images
+            Container(
+                stack.enter_context(
+                    booted(
+                        *(model, file),
+                        image=image,
+                        synthetic=True,
+                        variables={"JINA_CACHE_MB": cache},
+                    )
+                )
+            )
+            for image, cache in settings.values()
         ]
         with frozen(servers):
             with awake(servers[0]):
                 most = capacity(servers[0].base_url, Inputs(model, np.random.default_rng(0)))
             measured = []
-            for server, image in zip(servers, images, strict=True):
-                say(f"{model.name}: {image}")
+            for server, name in zip(servers, settings, strict=True):
+                say(f"{model.name}: {name}")
                 with awake(server):
                     inputs = Inputs(model, np.random.default_rng(1))
-                    measured.append(measure(server.base_url, image, inputs, most))
+                    measured.append(measure(server.base_url, name, inputs, most))
     return [row for rows in zip(*measured, strict=True) for row in rows]

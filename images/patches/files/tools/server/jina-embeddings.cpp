@@ -627,6 +627,7 @@ void jina_embeddings::model_loaded(const server_context & server) {
     jina_log_setting("bytes of a request, at most", number(settings.max_body_bytes));
     jina_log_setting("inputs that wait, at most", number(settings.max_waiting_inputs));
     jina_log_setting("bytes that wait, at most", number(settings.max_waiting_bytes));
+    jina_log_setting("bytes of the cache of vectors", settings.cache_bytes > 0 ? number(settings.cache_bytes) : "none");
     jina_log_setting("seconds for draining", number(settings.drain_seconds));
     jina_model_is_loaded(jina_api_prefix());
 }

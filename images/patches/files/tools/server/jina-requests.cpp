@@ -1,6 +1,7 @@
 #include "jina-requests.h"
 
 #include "jina-apis.h"
+#include "jina-cache.h"
 #include "jina-embeddings.h"
 #include "jina-lifecycle.h"
 #include "jina-settings.h"
@@ -474,6 +475,15 @@ std::string our_metrics() {
     for (const char * reason : { "body", "bytes", "draining", "inputs", "origin", "threads" }) {
         line("refused_total", std::string("reason=\"") + reason + "\"", (double) refused[reason]);
     }
+    const jina_cache_numbers cache = jina_count_cache();
+    head("cache_hits_total", "counter", "Inputs whose vectors were in the cache.");
+    line("cache_hits_total", "", (double) cache.n_hits);
+    head("cache_misses_total", "counter", "Inputs whose vectors were not in the cache.");
+    line("cache_misses_total", "", (double) cache.n_misses);
+    head("cache_vectors", "gauge", "Vectors in the cache.");
+    line("cache_vectors", "", (double) cache.n_vectors);
+    head("cache_bytes", "gauge", "Bytes that the cache takes.");
+    line("cache_bytes", "", (double) cache.n_bytes);
     head("connections", "gauge", "Open connections.");
     line("connections", "", (double) connections.n_open);
     head("ready", "gauge", "1 where the server takes work.");

@@ -83,6 +83,7 @@ jina_settings read() {
     found.max_waiting_inputs = number("JINA_MAX_WAITING_INPUTS", 8192, 1, 10000000);
     found.max_waiting_bytes  = number("JINA_MAX_WAITING_MB", waiting, 1, 65536) * MB;
     found.max_waiting_bytes  = std::max(found.max_waiting_bytes, found.max_body_bytes);
+    found.cache_bytes        = number("JINA_CACHE_MB", 0, 0, 65536) * MB;
     found.allowed_origins    = list("JINA_ALLOWED_ORIGINS", ',');
 
     const std::string format = jina_environment("JINA_LOG_FORMAT");

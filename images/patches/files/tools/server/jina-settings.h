@@ -22,6 +22,7 @@ struct jina_settings {
     size_t max_inputs         = 0; // of one request
     size_t max_waiting_inputs = 0; // of all requests
     size_t max_waiting_bytes  = 0; // bodies of all requests
+    size_t cache_bytes        = 0; // for vectors of inputs that come again
 
     std::vector<std::string> allowed_origins; // of browsers' pages; "*" for any
     bool                     json_log = false;
