@@ -90,13 +90,13 @@ def test_the_cache_keeps_to_its_size_and_forgets_what_was_not_used_for_long(
         right = embeddings(client, [used, others[0]])
         resident = []  # after each request, in bytes
         accounted = []
-        for begin in range(1, len(others), 500):
-            client.embeddings(others[begin : begin + 500], encoding_format="base64")
+        for begin in range(1, len(others), 250):
+            client.embeddings(others[begin : begin + 250], encoding_format="base64")
             assert embeddings(client, [used]) == right[:1]
             resident.append(memory_bytes(server.container, "VmRSS"))
             accounted.append(client.metrics()["jina_cache_bytes"])
         hits, misses, _ = counted(client)
-        assert (hits, misses) == (10, 2 + len(others) - 1)
+        assert (hits, misses) == (20, 2 + len(others) - 1)
         now = client.metrics()
         assert limit - 8192 < now["jina_cache_bytes"] <= limit
         assert 1_400 < now["jina_cache_vectors"] < len(others)
@@ -104,8 +104,8 @@ def test_the_cache_keeps_to_its_size_and_forgets_what_was_not_used_for_long(
         # The median, because each thread that serves its first such request takes 18 MB once.
         filling = np.diff(accounted) > 0.5 * (accounted[1] - accounted[0])
         grown = np.diff(resident)
-        assert np.median(grown[filling]) < 1.1 * (accounted[1] - accounted[0])
-        assert np.median(grown[~filling]) < MB / 2  # full: two would be added before
+        assert np.median(grown[filling]) < 1.3 * (accounted[1] - accounted[0])
+        assert np.median(grown[~filling]) < MB / 2  # full: one or more was added before
 
         assert embeddings(client, [others[0]]) == right[1:]  # forgotten, and computed again
         assert counted(client)[:2] == (hits, misses + 1)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract.checks.inputs import token_array
-from tests.support.boots import MODELS, Case, Served, each_case, served
-from tests.support.client import Input
-from tests.support.containers import docker
+from tests.support.boots import MODELS, Case, Served, each_case, plain, served, tiny
+from tests.support.broken_weights import with_weight
+from tests.support.client import Input, describe
+from tests.support.containers import docker, with_model
 from tests.support.crowds import (
     all_at_once,
     in_flight,
@@ -104,3 +106,55 @@ def test_a_long_input_has_its_turn_while_searches_never_end(patched: str, model:
             docker("update", "--cpus", "2", server.container)
     assert outcome.status == 200, outcome
     assert outcome.seconds < 60, outcome
+
+
+def computed_aside(server: Served) -> float:
+    """Return how many inputs were computed between two parts of a batch."""
+    with server.client() as client:
+        return client.metrics()["jina_aside_inputs_total"]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_searches_do_not_wait_for_the_end_of_a_batch(patched: str, model: str) -> None:
+    """On nano a long input is a single batch. What is computed in its middle has the same bytes."""
+    searches = texts(6, 4, seed=1)
+    with served(patched, Case(MODELS[model], "compose")) as server:
+        document = long_input(server)
+        alone = [post(server.base_url, input=each).json()["data"] for each in searches]
+        document_alone = post(server.base_url, input=[document]).json()["data"]
+        before = computed_aside(server)
+        docker("update", "--cpus", "0.5", server.container)
+        with in_flight(1, lambda _: post(server.base_url, input=[document])) as request:
+            wait_until_working(server)
+            found = [post(server.base_url, input=each).json()["data"] for each in searches]
+            waited = request[0].done()
+            docker("update", "--cpus", "2", server.container)
+            response = request[0].result().response
+        assert not waited, "the searches waited for the document"
+        assert computed_aside(server) > before
+        assert found == alone
+        assert response is not None, request[0].result()
+        assert response.json()["data"] == document_alone
+
+
+def test_what_is_not_a_search_waits_for_the_end_of_a_batch(patched: str) -> None:
+    """A request of more than 512 tokens would hold up the batch that was there before it."""
+    with served(patched, Case(MODELS["nano"], "compose")) as server:
+        document = long_input(server)
+        with in_flight(1, lambda _: post(server.base_url, input=[document])):
+            wait_until_working(server)
+            assert post(server.base_url, input=texts(64, 20)).status_code == 200
+        assert computed_aside(server) == 0
+
+
+def test_broken_weights_are_found_aside_too(patched: str, tmp_path: Path) -> None:
+    """What cannot be computed there is left to the server itself, which says what is wrong."""
+    file = with_weight(tiny(MODELS["nano"]), tmp_path, float("nan"))
+    with plain(patched, options=with_model(file)) as server:
+        document = long_input(server)
+        with in_flight(1, lambda _: post(server.base_url, input=[document])) as request:
+            wait_until_working(server)
+            refused = post(server.base_url, input="a search")
+        assert refused.status_code == 500, describe(refused)
+        assert "finite" in refused.json()["error"]["message"]
+        assert request[0].result().status == 500

@@ -1,5 +1,6 @@
 #include "jina-cache.h"
 
+#include "jina-result.h"
 #include "jina-settings.h"
 
 #include <list>
@@ -89,16 +90,7 @@ server_task_result_ptr jina_kept(const server_task & input) {
         return nullptr;
     }
     std::vector<float> vector = cache().find(key_of(input));
-    if (vector.empty()) {
-        return nullptr;
-    }
-    auto result      = std::make_unique<server_task_result_embd>();
-    result->id       = input.id;
-    result->index    = input.index;
-    result->n_tokens = input.n_tokens();
-    result->res_type = input.params.res_type;
-    result->embedding.push_back(std::move(vector));
-    return result;
+    return vector.empty() ? nullptr : jina_result(input, std::move(vector));
 }
 
 std::vector<server_task_result_ptr> jina_take_kept(std::vector<server_task> & inputs) {

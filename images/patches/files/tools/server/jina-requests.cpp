@@ -1,6 +1,7 @@
 #include "jina-requests.h"
 
 #include "jina-apis.h"
+#include "jina-aside.h"
 #include "jina-cache.h"
 #include "jina-embeddings.h"
 #include "jina-lifecycle.h"
@@ -484,6 +485,8 @@ std::string our_metrics() {
     line("cache_vectors", "", (double) cache.n_vectors);
     head("cache_bytes", "gauge", "Bytes that the cache takes.");
     line("cache_bytes", "", (double) cache.n_bytes);
+    head("aside_inputs_total", "counter", "Inputs computed between two parts of a long batch.");
+    line("aside_inputs_total", "", (double) jina_count_aside());
     head("connections", "gauge", "Open connections.");
     line("connections", "", (double) connections.n_open);
     head("ready", "gauge", "1 where the server takes work.");

@@ -24,7 +24,9 @@ void jina_give_turns(std::vector<server_task> & inputs) {
     const auto    since_start = std::chrono::steady_clock::now().time_since_epoch();
     const int64_t now_us      = std::chrono::duration_cast<std::chrono::microseconds>(since_start).count();
     for (server_task & each : inputs) {
-        each.turn_us = now_us + std::min(n_tokens * us_per_token(), US_AT_MOST);
+        if (each.turn_us == 0) {
+            each.turn_us = now_us + std::min(n_tokens * us_per_token(), US_AT_MOST);
+        }
     }
 }
 

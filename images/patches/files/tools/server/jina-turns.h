@@ -8,7 +8,7 @@
 
 struct server_task;
 
-// Gives the inputs of a request their turn: now, or later the more tokens the request has.
+// Gives the inputs of a request their turn, once: now, or later the more tokens the request has.
 void jina_give_turns(std::vector<server_task> & inputs);
 
 // Whether the first input has its turn before the second.
