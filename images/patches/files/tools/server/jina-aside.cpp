@@ -161,6 +161,9 @@ void jina_start_aside(llama_model * model, common_params params, server_response
     common_log_pause(common_log_main()); // it would warn that the context is small
     aside().ctx = llama_init_from_model(model, wanted);
     common_log_resume(common_log_main());
+    if (!aside().ctx) {
+        LOG_WRN("no context of %d tokens could be made: a search waits for the end of each batch\n", N_TOKENS);
+    }
 }
 
 void jina_stop_aside() {
