@@ -105,7 +105,7 @@ def test_the_time_for_a_body_is_not_that_for_its_answer(patched: str, case: Case
     """Seconds that the server itself takes are not the client's."""
     settings = {"JINA_BODY_SECONDS": "1", "JINA_HEADER_SECONDS": "1", "JINA_IDLE_SECONDS": "1"}
     with served(patched, case, settings=settings) as server:
-        outcome = timed(lambda: post(server.base_url, input=texts(600, 60)))
+        outcome = timed(lambda: post(server.base_url, input=texts(1200, 60)))
         assert outcome.status == 200, outcome
         assert outcome.seconds > 2, "too little work for this test"
 

@@ -70,6 +70,15 @@ std::vector<server_task> next_inputs(int64_t turn_of_batch) {
     return next;
 }
 
+// Every token of a batch is an output where embeddings are pooled. Newer sources have a limit for these,
+// which the server sets to the size of its own batches; 0 is that of the context's.
+template <typename Params> auto allow_all_outputs(Params & params, int) -> decltype(params.n_outputs_max, void()) {
+    params.n_outputs_max         = 0;
+    params.n_outputs_max_per_seq = 0;
+}
+
+template <typename Params> void allow_all_outputs(Params &, long) {}
+
 bool decode(const std::vector<server_task> & inputs) {
     llama_batch batch = llama_batch_init(N_TOKENS, 0, 1);
     for (size_t i = 0; i < inputs.size(); i++) {
@@ -155,6 +164,7 @@ void jina_start_aside(llama_model * model, common_params params, server_response
     wanted.n_seq_max            = N_INPUTS;
     wanted.kv_unified           = true;
     wanted.cb_eval              = nullptr;
+    allow_all_outputs(wanted, 0);
 
     aside().results       = &results;
     aside().turn_of_batch = std::move(turn_of_batch);
