@@ -11,10 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.contract.checks.inputs import token_array
-from tests.support.boots import MODELS, Case, Served, each_case, plain, served, tiny
+from tests.support.boots import MODELS, Case, Served, each_case, each_model, plain, served, tiny
 from tests.support.broken_weights import with_weight
 from tests.support.client import Input, describe
 from tests.support.containers import docker, with_model
@@ -93,7 +91,7 @@ def test_long_inputs_do_not_take_all_slots(patched: str) -> None:
         assert done == 0, f"the search waited for {done} documents"
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@each_model
 def test_a_long_input_has_its_turn_while_searches_never_end(patched: str, model: str) -> None:
     """After 20 ms for each of its tokens, here 4 seconds, none that comes later goes before it."""
     searches = texts(64, 20)  # far more than there are slots
@@ -114,7 +112,7 @@ def computed_aside(server: Served) -> float:
         return client.metrics()["jina_aside_inputs_total"]
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@each_model
 def test_searches_do_not_wait_for_the_end_of_a_batch(patched: str, model: str) -> None:
     """On nano a long input is a single batch. What is computed in its middle has the same bytes."""
     searches = texts(6, 4, seed=1)

@@ -188,19 +188,11 @@ def run(
     if cache_mb is not None:
         settings |= {f"{image}, cache": (image, str(cache_mb)) for image in images}
     with ExitStack() as stack:
-        servers = [
-            Container(
-                stack.enter_context(
-                    booted(
-                        *(model, file),
-                        image=image,
-                        synthetic=True,
-                        variables={"JINA_CACHE_MB": cache},
-                    )
-                )
-            )
-            for image, cache in settings.values()
-        ]
+        servers = []
+        for image, cache in settings.values():
+            variables = {"JINA_CACHE_MB": cache}
+            running = booted(model, file, image=image, synthetic=True, variables=variables)
+            servers.append(Container(stack.enter_context(running)))
         with frozen(servers):
             with awake(servers[0]):
                 most = capacity(servers[0].base_url, Inputs(model, np.random.default_rng(0)))

@@ -3,6 +3,7 @@
 #include "jina-result.h"
 #include "jina-settings.h"
 
+#include <algorithm>
 #include <list>
 #include <mutex>
 #include <string>
@@ -95,15 +96,15 @@ server_task_result_ptr jina_kept(const server_task & input) {
 
 std::vector<server_task_result_ptr> jina_take_kept(std::vector<server_task> & inputs) {
     std::vector<server_task_result_ptr> results;
-    std::vector<server_task>            others;
-    for (server_task & each : inputs) {
-        if (server_task_result_ptr result = jina_kept(each)) {
-            results.push_back(std::move(result));
-        } else {
-            others.push_back(std::move(each));
+    const auto take = [&results](const server_task & each) {
+        server_task_result_ptr result = jina_kept(each);
+        if (!result) {
+            return false;
         }
-    }
-    inputs = std::move(others);
+        results.push_back(std::move(result));
+        return true;
+    };
+    inputs.erase(std::remove_if(inputs.begin(), inputs.end(), take), inputs.end());
     return results;
 }
 
